@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks on polar patterns: an encoder that turns leave alone, and a decoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class PolarEncoder(nn.Module):
+    """Mean and log-variance of the latents, invariant to shifts of the pattern along the angle.
+
+    Circular convolutions along the angle, with the radii as channels, commute with shifts; the mean
+    and the maximum over the angle then forget them. The second convolution keeps every other
+    position, so the invariance is exact for shifts by two bins and close in between.
+
+    Parameters
+    ----------
+    n_radial
+        Radial bins R, the input channels.
+    latent_dim
+        Number of latents d.
+    channels
+        Width of the hidden layers.
+    kernel
+        Angular bins a convolution sees.
+    """
+
+    def __init__(
+        self, n_radial: int, latent_dim: int, channels: int = 32, kernel: int = 5
+    ) -> None:
+        super().__init__()
+        pad = kernel // 2
+        self.features = nn.Sequential(
+            nn.Conv1d(n_radial, channels, kernel, padding=pad, padding_mode="circular"),
+            nn.GELU(),
+            nn.Conv1d(channels, channels, kernel, 2, padding=pad, padding_mode="circular"),
+            nn.GELU(),
+        )
+        self.hidden = nn.Sequential(nn.Linear(2 * channels, 2 * channels), nn.GELU())
+        self.output = nn.Linear(2 * channels, 2 * latent_dim)
+
+    def forward(self, polar: Tensor) -> tuple[Tensor, Tensor]:
+        """``polar (B, R, A)`` to mean and log-variance, each (B, d)."""
+        features = self.features(polar)
+        pooled = torch.cat([features.mean(dim=-1), features.amax(dim=-1)], dim=-1)
+        mean, log_variance = self.output(self.hidden(pooled)).chunk(2, dim=-1)
+        return mean, log_variance
+
+
+class PolarDecoder(nn.Module):
+    """Angular harmonics of the pattern that a latent stands for, at turn zero.
+
+    Harmonics rather than bins, so that a turn by any angle is a phase and the pattern stays
+    band-limited: the likelihood between two bins is then the true one.
+
+    Parameters
+    ----------
+    latent_dim
+        Number of latents d.
+    n_radial
+        Radial bins R.
+    max_order
+        Highest harmonic; M = max_order + 1 with order 0.
+    hidden
+        Width of the two hidden layers.
+    """
+
+    def __init__(self, latent_dim: int, n_radial: int, max_order: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.split = (max_order + 1, max_order)
+        self.n_radial = n_radial
+        self.input = nn.Linear(latent_dim, hidden)
+        self.layers = nn.Sequential(
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, n_radial * sum(self.split)),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """``z (B, d)`` to complex (B, R, M), orthonormal."""
+        parts = self.layers(self.input(z)).unflatten(-1, (self.n_radial, sum(self.split)))
+        real, imaginary = parts.split(self.split, dim=-1)
+        return torch.complex(real, nn.functional.pad(imaginary, (1, 0)))

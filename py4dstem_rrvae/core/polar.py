@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Detector to polar coordinates: the one place where a rotation becomes a shift.
+
+Patterns are (..., row, col). A pixel at ``index`` lies at ``q = matrix @ (index - center)`` in
+isotropic units; its polar angle is ``atan2(q_col, q_row)``: from the row axis towards the column
+axis. Counts are summed into polar bins, never point-sampled, so that the dose is kept.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+from torch import Tensor
+
+FloatArray = NDArray[np.float64]
+
+# A pixel is cut into parts that go to their nearest bins. Near the centre, where bins are smaller
+# than pixels, 16 x 16 parts fill every bin of a ring alike (to 10 %); with 2 x 2 the uneven filling
+# costs a factor of 2 to 6 in the angle error at 5,000 to 50,000 counts.
+FINE_SPLIT, COARSE_SPLIT, FINE_RADIUS = 16, 4, 16.0
+# Patterns with an origin of their own share one operator per eighth of a pixel.
+ORIGIN_STEP = 0.125
+# A bin that a mask leaves less than this share of is not used: scaled up, it would be noise.
+LEAST_COVERAGE = 0.2
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Geometry of the patterns.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Detector pixels ``(H, W)``.
+    center : (float, float)
+        Pixel index ``(row, col)`` of the undiffracted beam, sub-pixel.
+    matrix : ndarray, shape (2, 2)
+        Pixel offset to isotropic q: pixel sizes, elliptical distortion, and the rotation or flip
+        into the scan's frame.
+    mask : ndarray of bool, shape (H, W), or None
+        True where a pixel is kept.
+    """
+
+    shape: tuple[int, int]
+    center: tuple[float, float]
+    matrix: FloatArray
+    mask: NDArray[np.bool_] | None = None
+
+    def inscribed_radius(self) -> float:
+        """Largest radius in q whose circle lies on the detector."""
+        inverse = np.linalg.inv(self.matrix)
+        # A circle of radius 1 in q reaches this many pixels along (row, col).
+        reach = np.linalg.norm(inverse, axis=1)
+        room = [min(c + 0.5, n - 0.5 - c) for c, n in zip(self.center, self.shape, strict=True)]
+        return float(min(np.asarray(room) / reach))
+
+    def pixel_size(self) -> float:
+        """Side in q of a square with a pixel's area."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix))))
+
+
+@dataclass(frozen=True)
+class PolarGrid:
+    """Bins of equal width in radius and angle; angular bin k is centred on ``2 pi k / n_angular``.
+
+    Attributes
+    ----------
+    radius_max : float
+        Outer edge, in the units of q.
+    n_radial, n_angular : int
+        Number of bins.
+    """
+
+    radius_max: float
+    n_radial: int
+    n_angular: int
+
+    @classmethod
+    def for_detector(cls, detector: Detector) -> PolarGrid:
+        """Bins of about 1.2 pixels in radius (4 to 32 of them) and 64 around (32 when small)."""
+        radius = detector.inscribed_radius()
+        pixels = radius / detector.pixel_size()
+        n_radial = int(np.clip(round(pixels / 1.2), 4, 32))
+        return cls(radius, n_radial, 64 if pixels >= 16 else 32)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(R, A)``."""
+        return self.n_radial, self.n_angular
+
+
+class PolarOperator:
+    """Linear map from one detector's frames to polar bins, and back.
+
+    Parameters
+    ----------
+    detector
+        Geometry of the frames.
+    grid
+        Bins to fill.
+    device
+        Where the product is taken.
+
+    Attributes
+    ----------
+    weight : Tensor, shape (R, A)
+        Share of a bin that the mask leaves; 0 where that is too little to be used. Scaled to full
+        coverage, a bin's counting variance is proportional to 1 / weight.
+    dof : Tensor, shape (R,)
+        Independent numbers among the bins of each ring: a pixel that fills several counts once.
+
+    Raises
+    ------
+    ValueError
+        If the mask leaves no bin.
+    """
+
+    def __init__(
+        self, detector: Detector, grid: PolarGrid, device: torch.device | str = "cpu"
+    ) -> None:
+        full = _share_of_pixels(detector, grid)
+        masked = full if detector.mask is None else full @ sparse.diags(detector.mask.ravel() * 1.0)
+        area, seen_area = full.sum(axis=1).A1, masked.sum(axis=1).A1
+        share = np.divide(seen_area, area, out=np.zeros_like(area), where=area > 0)
+        share[share < LEAST_COVERAGE] = 0.0
+        if not share.any():
+            raise ValueError("mask must leave pixels within the circle about the centre; none are")
+        scale = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
+        squared = masked.power(2).sum(axis=1).A1
+        self.grid = grid
+        self.detector_shape = detector.shape
+        self.weight = torch.tensor(share.reshape(grid.shape), dtype=torch.float32, device=device)
+        independent = np.divide(squared, seen_area, out=np.zeros_like(share), where=share > 0)
+        self.dof = torch.tensor(
+            independent.reshape(grid.shape).sum(axis=1), dtype=torch.float32, device=device
+        )
+        self._sum = _torch_csr(sparse.diags(scale) @ masked, device)
+        density = np.divide(1.0, area, out=np.zeros_like(area), where=area > 0)
+        self._spread = _torch_csr((sparse.diags(density) @ full).T, device)
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Sum the counts of ``frames (B, H, W)`` into bins, scaled to full coverage: (B, R, A)."""
+        flat = frames.reshape(len(frames), -1)
+        return (self._sum @ flat.T).T.reshape(len(frames), *self.grid.shape)
+
+    def render(self, polar: Tensor) -> Tensor:
+        """Spread the counts of ``polar (B, R, A)`` evenly over each bin's pixels: (B, H, W)."""
+        flat = polar.reshape(len(polar), -1)
+        return (self._spread @ flat.T).T.reshape(len(polar), *self.detector_shape)
+
+
+class PolarTransform:
+    """`PolarOperator` for frames that may each have an origin of their own (descan).
+
+    Parameters
+    ----------
+    detector
+        Geometry; its centre serves frames given without an origin.
+    grid
+        Bins to fill.
+    device
+        Where the product is taken.
+    wander : float
+        Farthest any origin lies from the centre, in pixels; a mask is widened by as much, so that
+        one `weight` holds for all.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        grid: PolarGrid,
+        device: torch.device | str = "cpu",
+        wander: float = 0.0,
+    ) -> None:
+        if detector.mask is not None and wander > 0:
+            size = 2 * int(np.ceil(wander)) + 1
+            kept = ndimage.minimum_filter(detector.mask, size, mode="nearest")
+            self._common = PolarOperator(replace(detector, mask=kept), grid, device)
+        else:
+            self._common = PolarOperator(detector, grid, device)
+        self.weight, self.dof, self.grid = self._common.weight, self._common.dof, grid
+        self.render = self._common.render
+        self._device = device
+        self._at_origin: Callable[[tuple[float, float]], PolarOperator] = lru_cache(maxsize=256)(
+            lambda origin: PolarOperator(replace(detector, center=origin), grid, device)
+        )
+
+    def __call__(self, frames: NDArray[np.generic], origins: FloatArray | None = None) -> Tensor:
+        """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
+        # Blocks that stay in the processor's cache are twice as fast as one large product.
+        chunk = 256
+        parts = [
+            self._block(
+                torch.from_numpy(np.ascontiguousarray(frames[i : i + chunk], dtype=np.float32)),
+                None if origins is None else origins[i : i + chunk],
+            )
+            for i in range(0, len(frames), chunk)
+        ]
+        return torch.cat(parts)
+
+    def _block(self, frames: Tensor, origins: FloatArray | None) -> Tensor:
+        frames = frames.to(self._device)
+        if origins is None:
+            return self._common(frames)
+        polar = torch.empty((len(frames), *self.grid.shape), device=self._device)
+        places, which = np.unique(
+            np.round(origins / ORIGIN_STEP) * ORIGIN_STEP, axis=0, return_inverse=True
+        )
+        for i, (row, col) in enumerate(places):
+            own = torch.from_numpy(np.flatnonzero(which.ravel() == i)).to(self._device)
+            polar[own] = self._at_origin((float(row), float(col)))(frames[own])
+        return polar * (self.weight > 0)
+
+
+def _share_of_pixels(detector: Detector, grid: PolarGrid) -> sparse.csr_matrix:
+    """Share of each pixel (column) in each polar bin (row)."""
+    index = np.stack(np.indices(detector.shape), axis=-1).reshape(-1, 2)
+    distance = np.linalg.norm((index - detector.center) @ detector.matrix.T, axis=1)
+    near = distance < FINE_RADIUS * detector.pixel_size()
+    within = distance < grid.radius_max + np.abs(detector.matrix).sum()
+    fine = _split_pixels(detector, grid, np.flatnonzero(near), FINE_SPLIT)
+    coarse = _split_pixels(detector, grid, np.flatnonzero(within & ~near), COARSE_SPLIT)
+    return (fine + coarse).tocsr()
+
+
+def _split_pixels(
+    detector: Detector, grid: PolarGrid, pixels: NDArray[np.intp], split: int
+) -> sparse.csr_matrix:
+    part = (np.arange(split) + 0.5) / split - 0.5
+    parts = np.stack(np.meshgrid(part, part, indexing="ij"), axis=-1).reshape(-1, 2)
+    index = np.stack(np.unravel_index(pixels, detector.shape), axis=-1)
+    q = (index[:, None] + parts - detector.center) @ detector.matrix.T
+    radial = np.linalg.norm(q, axis=-1) / grid.radius_max * grid.n_radial
+    angular = np.arctan2(q[..., 1], q[..., 0]) / (2 * np.pi) * grid.n_angular
+    bins = radial.astype(int) * grid.n_angular + np.rint(angular).astype(int) % grid.n_angular
+    inside = radial < grid.n_radial
+    column = np.broadcast_to(pixels[:, None], bins.shape)
+    share = np.full(int(inside.sum()), 1 / split**2)
+    shape = (grid.n_radial * grid.n_angular, detector.shape[0] * detector.shape[1])
+    return sparse.csr_matrix((share, (bins[inside], column[inside])), shape=shape)
+
+
+def _torch_csr(matrix: sparse.spmatrix, device: torch.device | str) -> Tensor:
+    csr = sparse.csr_matrix(matrix)
+    csr.eliminate_zeros()
+    csr.sum_duplicates()
+    parts = (csr.indptr.astype(np.int64), csr.indices.astype(np.int64), csr.data)
+    with warnings.catch_warnings():
+        # torch says once per process that its CSR support is in beta.
+        warnings.filterwarnings("ignore", message="Sparse")
+        return torch.sparse_csr_tensor(
+            *(torch.from_numpy(np.ascontiguousarray(p)) for p in parts),
+            size=csr.shape,
+            dtype=torch.float32,
+            device=device,
+            check_invariants=True,
+        )

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One training loop for every architecture."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .model import LatentModel
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes
+    ----------
+    max_epochs : int
+        Passes over the training patterns at most.
+    batch_size : int
+        Patterns per step.
+    learning_rate : float
+        Largest rate of the one-cycle schedule (Smith and Topin, 2019) of Adam.
+    beta : float
+        Weight of the KL divergence.
+    validation : float
+        Share of the patterns held out.
+    patience : float
+        Share of `max_epochs` without a better held-out loss after which training stops.
+    """
+
+    max_epochs: int
+    batch_size: int
+    learning_rate: float
+    beta: float = 1.0
+    validation: float = 0.15
+    patience: float = 0.35
+
+
+@dataclass
+class History:
+    """What happened in training; losses are negative ELBOs in nats per pattern.
+
+    Attributes
+    ----------
+    train_loss, validation_loss, noise : list of float
+        Per epoch; noise is the rms over the rings of
+        the model's noise.
+    kl : list of list of float
+        Held-out KL divergence per latent, per epoch.
+    best_epoch : int
+        Epoch whose weights were kept.
+    stopped : {"max_epochs", "plateau", "interrupted"}
+        Why training ended.
+    repeatability : list of float
+        Per latent, R^2 expected between two noise draws of the same patterns; empty until measured.
+    collapsed : list of bool
+        Per latent, whether it was switched off: it carried nothing, or noise.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    noise: list[float] = field(default_factory=list)
+    kl: list[list[float]] = field(default_factory=list)
+    best_epoch: int = -1
+    stopped: Literal["max_epochs", "plateau", "interrupted"] = "max_epochs"
+    repeatability: list[float] = field(default_factory=list)
+    collapsed: list[bool] = field(default_factory=list)
+
+
+def train(
+    model: LatentModel,
+    patterns: Tensor,
+    schedule: Schedule,
+    generator: torch.Generator,
+    progress: bool = False,
+) -> History:
+    """Maximise the ELBO over the parameters that require a gradient.
+
+    An interrupt (Ctrl-C) ends training as the last epoch would. The model is left in evaluation
+    mode with the weights that were best on the held-out patterns.
+
+    Parameters
+    ----------
+    model
+        Initialised model, changed in place.
+    patterns : Tensor, shape (n, R, A)
+        Stabilised patterns on the model's device, n >= 2.
+    schedule
+        How long and how fast.
+    generator
+        CPU generator of the split, the batches and the latent samples.
+    progress
+        Whether to show a bar.
+    """
+    order = torch.randperm(len(patterns), generator=generator)
+    held_out = max(1, round(schedule.validation * len(patterns)))
+    validation, training = patterns[order[:held_out]], patterns[order[held_out:]]
+    history, loop = History(), _Loop(model, schedule, len(training), generator)
+    best = copy.deepcopy(model.state_dict())
+    patience = max(3, round(schedule.patience * schedule.max_epochs))
+    with tqdm(total=schedule.max_epochs, desc="rrVAE", disable=not progress) as bar:
+        try:
+            for epoch in range(schedule.max_epochs):
+                history.train_loss.append(loop.epoch(training))
+                loop.validate(validation, history)
+                bar.update()
+                bar.set_postfix(loss=f"{history.validation_loss[-1]:.2f}", refresh=False)
+                if history.validation_loss[-1] <= min(history.validation_loss):
+                    history.best_epoch, best = epoch, copy.deepcopy(model.state_dict())
+                elif epoch - history.best_epoch >= patience:
+                    history.stopped = "plateau"
+                    break
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+    model.load_state_dict(best)
+    model.eval()
+    model.measure_noise(validation)
+    return history
+
+
+class _Loop:
+    """Optimiser state and the two passes of an epoch."""
+
+    def __init__(
+        self, model: LatentModel, schedule: Schedule, n: int, generator: torch.Generator
+    ) -> None:
+        self.model, self.schedule, self.generator = model, schedule, generator
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate)
+        self.steps = -(-n // schedule.batch_size)
+        self.rate = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, schedule.learning_rate, total_steps=self.steps * schedule.max_epochs
+        )
+
+    def _loss(self, x: Tensor, generator: torch.Generator, beta: float) -> tuple[Tensor, Tensor]:
+        noise = torch.randn((len(x), self.model.latent_dim), generator=generator).to(x.device)
+        log_likelihood, kl = self.model.elbo_terms(x, noise)
+        return (beta * kl.sum(dim=-1) - log_likelihood).mean(), kl.mean(dim=0)
+
+    def epoch(self, patterns: Tensor) -> float:
+        self.model.train()
+        order = torch.randperm(len(patterns), generator=self.generator).to(patterns.device)
+        total = torch.zeros((), device=patterns.device)
+        for batch in order.split(self.schedule.batch_size):
+            loss, _ = self._loss(patterns[batch], self.generator, self.schedule.beta)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.rate.step()
+            total += loss.detach() * len(batch)
+        return (total / len(patterns)).item()
+
+    @torch.no_grad()
+    def validate(self, patterns: Tensor, history: History) -> None:
+        self.model.eval()
+        # The same latent samples in every epoch, so that losses compare.
+        generator = torch.Generator().manual_seed(0)
+        losses, kls = [], []
+        for x in patterns.split(512):
+            loss, kl = self._loss(x, generator, 1.0)
+            losses.append(loss * len(x))
+            kls.append(kl * len(x))
+        history.validation_loss.append((torch.stack(losses).sum() / len(patterns)).item())
+        history.kl.append((torch.stack(kls).sum(dim=0) / len(patterns)).tolist())
+        history.noise.append(self.model.noise_variance.mean().sqrt().item())

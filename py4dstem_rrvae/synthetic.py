@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Diffraction-like patterns whose class, turn and deformation are known, for tests and benchmarks.
+
+No physics: each pattern is a smooth function of (radius, angle) sampled on a square detector,
+turned, scaled to a dose and given Poisson noise. Because the expected counts are known, so is the
+Cramer-Rao bound of the turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Shape = Callable[[Array, Array, Array, Array], Array]
+"""Intensity at (radius, angle) of patterns with (label, deformation), all broadcast together."""
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Patterns and the truth they were drawn from.
+
+    Attributes
+    ----------
+    frames : ndarray of uint16, shape (n, H, W)
+        Poisson counts.
+    label : ndarray of int, shape (n,)
+        Class of each pattern.
+    angle : ndarray, shape (n,)
+        Turn in radians, from the row axis towards the column axis.
+    deformation : ndarray, shape (n,)
+        Continuous deformation, uniform in [-1, 1].
+    fold : ndarray of int, shape (n,)
+        The pattern repeats every ``2 pi / fold``.
+    bound : ndarray, shape (n,)
+        Cramer-Rao bound on the standard deviation of `angle`, radians:
+        ``1 / sqrt(sum (d lambda / d angle)^2 / lambda)`` over the pixels' expected counts lambda.
+    """
+
+    frames: NDArray[np.uint16]
+    label: NDArray[np.int64]
+    angle: Array
+    deformation: Array
+    fold: NDArray[np.int64]
+    bound: Array
+
+    def angle_error(self, angle: Array) -> Array:
+        """Absolute error of `angle`, shape (n,), in radians, modulo the fold.
+
+        Classes share no common zero (how far is a triangle turned against a bar?), so each is
+        allowed one constant offset, the one that minimises its median error.
+        """
+        error = np.full(len(angle), np.nan)
+        for label in np.unique(self.label):
+            own = self.label == label
+            error[own] = _error_modulo(angle[own] - self.angle[own], 2 * np.pi / self.fold[own])
+        return error
+
+
+def _error_modulo(difference: Array, period: Array) -> Array:
+    """Distance of `difference` from a multiple of `period`, after the best constant offset."""
+    offsets = np.linspace(0, period.max(), 3600, endpoint=False)
+    turned = (difference[:, None] - offsets) / period[:, None]
+    cost = np.median(np.abs(turned - np.round(turned)), axis=0)
+    best = (difference - offsets[np.argmin(cost)]) / period
+    distance: Array = np.abs(best - np.round(best)) * period
+    return distance
+
+
+def _lobed_ring(radius: Array, angle: Array, lobes: Array, deformation: Array) -> Array:
+    """A ring with von Mises lobes; the deformation changes its radius by 6 %."""
+    ring = np.exp(-0.5 * ((radius - 0.55 * (1 + 0.06 * deformation)) / 0.09) ** 2)
+    return ring * np.exp(2.0 * np.cos(lobes * angle)) + 0.02
+
+
+def _twisted_rings(radius: Array, angle: Array, twist: Array, deformation: Array) -> Array:
+    """Two 3-fold rings; the classes differ in the angle between them alone."""
+    inner = np.exp(-0.5 * ((radius - 0.35 * (1 + 0.06 * deformation)) / 0.07) ** 2)
+    outer = np.exp(-0.5 * ((radius - 0.70) / 0.07) ** 2)
+    return (
+        2 * inner * np.exp(2.0 * np.cos(3 * angle))
+        + outer * np.exp(2.0 * np.cos(3 * (angle - twist)))
+        + 0.02
+    )
+
+
+def _expected(shape: Shape, size: int, counts: float, angle: Array, *parameters: Array) -> Array:
+    """Expected counts per pixel, shape (n, size, size)."""
+    axis = (np.arange(size) - (size - 1) / 2) / (size / 2)
+    row, col = np.meshgrid(axis, axis, indexing="ij")
+    radius, phi = np.hypot(row, col), np.arctan2(col, row)
+    column = [p[:, None, None] for p in (angle, *parameters)]
+    intensity = shape(radius[None], phi[None] - column[0], *column[1:])
+    intensity = np.where(radius <= 1, intensity, 0.0)
+    scaled: Array = counts * intensity / intensity.sum(axis=(1, 2), keepdims=True)
+    return scaled
+
+
+def _draw(
+    shape: Shape,
+    parameter: Array,
+    fold: NDArray[np.int64],
+    n: int,
+    size: int,
+    counts: float,
+    random_state: int,
+) -> Patterns:
+    rng = np.random.default_rng(random_state)
+    label = rng.integers(len(parameter), size=n)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    deformation = rng.uniform(-1, 1, n)
+    parameters = (parameter[label], deformation)
+    step = 1e-4
+    expected = _expected(shape, size, counts, angle, *parameters)
+    slope = _expected(shape, size, counts, angle + step, *parameters) - expected
+    information = np.sum((slope / step) ** 2 / np.maximum(expected, 1e-12), axis=(1, 2))
+    frames = rng.poisson(expected).astype(np.uint16)
+    return Patterns(frames, label, angle, deformation, fold[label], 1 / np.sqrt(information))
+
+
+def lobes(
+    n: int = 2000, *, size: int = 48, counts: float = 5000.0, random_state: int = 0
+) -> Patterns:
+    """Three classes that differ in nothing but their number of lobes: 2, 3 and 6.
+
+    Parameters
+    ----------
+    n
+        Number of patterns.
+    size
+        Detector pixels along each side.
+    counts
+        Expected counts per pattern.
+    random_state
+        Seed.
+    """
+    number = np.array([2, 3, 6])
+    return _draw(_lobed_ring, number.astype(float), number, n, size, counts, random_state)
+
+
+def twisted_rings(
+    n: int = 2000, *, size: int = 48, counts: float = 5000.0, random_state: int = 0
+) -> Patterns:
+    """Three classes with identical angular power spectra on every ring.
+
+    Two 3-fold rings, the outer turned against the inner by 0, 40 or 80 degrees: only
+    the relative phase of the rings' harmonics tells the classes apart. Parameters as `lobes`.
+    """
+    twist = np.radians([0.0, 40.0, 80.0])
+    fold = np.full(3, 3)
+    return _draw(_twisted_rings, twist, fold, n, size, counts, random_state)
+
+
+@dataclass(frozen=True)
+class Polycrystal:
+    """A scan over a few large grains of two phases.
+
+    Attributes
+    ----------
+    frames : ndarray of uint16, shape (rows, cols, H, W)
+        Poisson counts.
+    phase, grain, fold : ndarray of int, shape (rows, cols)
+        Of the grain that contributes most.
+    angle : ndarray, shape (rows, cols)
+        Turn of that grain in radians.
+    inside : ndarray of bool, shape (rows, cols)
+        True where one grain gives at least 99 % of the pattern.
+    """
+
+    frames: NDArray[np.uint16]
+    phase: NDArray[np.int64]
+    grain: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    angle: Array
+    inside: NDArray[np.bool_]
+
+
+def _lattice_pattern(size: int, angle: float, basis: Array) -> Array:
+    """Bragg discs of a two-dimensional reciprocal lattice `basis` (2, 2), turned by `angle`."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    index = np.arange(-4, 5)
+    spots = np.stack(np.meshgrid(index, index), -1).reshape(-1, 2) @ basis @ turn.T
+    spots = spots[np.hypot(*spots.T) < 0.85]
+    axis = (np.arange(size) - (size - 1) / 2) / (size / 2)
+    row, col = np.meshgrid(axis, axis, indexing="ij")
+    weight = np.exp(-2.5 * np.hypot(*spots.T))
+    distance = (row[..., None] - spots[:, 0]) ** 2 + (col[..., None] - spots[:, 1]) ** 2
+    pattern = (weight * np.exp(-0.5 * distance / 0.05**2)).sum(-1) + 0.002
+    normalised: Array = pattern / pattern.sum()
+    return normalised
+
+
+def polycrystal(
+    shape: tuple[int, int] = (48, 48),
+    *,
+    grains: int = 6,
+    size: int = 48,
+    counts: float = 300.0,
+    blur: float = 0.7,
+    random_state: int = 0,
+) -> Polycrystal:
+    """Grains of two phases (a square and a hexagonal net of equal density), each at a random turn.
+
+    Parameters
+    ----------
+    shape
+        Scan shape.
+    grains
+        Number of grains; phases alternate.
+    size
+        Detector pixels along each side.
+    counts
+        Expected counts per pattern.
+    blur
+        Standard deviation, in scan pixels, of the mixing of patterns across grain boundaries.
+    random_state
+        Seed.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(random_state)
+    seeds = rng.uniform(0, 1, (grains, 2)) * shape
+    where = np.stack(np.indices(shape), -1)[..., None, :]
+    nearest = np.argmin(((where - seeds) ** 2).sum(-1), axis=-1)
+    share = np.stack([gaussian_filter((nearest == g) * 1.0, blur) for g in range(grains)], -1)
+    grain = share.argmax(-1)
+    phase_of, angle_of = np.arange(grains) % 2, rng.uniform(0, 2 * np.pi, grains)
+    nets = 0.4 * np.array([[[1, 0], [0, 1]], [[1, 0], [0.5, np.sqrt(0.75)]]])
+    clean = [_lattice_pattern(size, angle_of[g], nets[phase_of[g]]) for g in range(grains)]
+    expected = counts * np.einsum("rcg,ghw->rchw", share, np.stack(clean))
+    frames = rng.poisson(expected).astype(np.uint16)
+    fold = np.array([4, 6])[phase_of]
+    inside = share.max(-1) > 0.99
+    return Polycrystal(frames, phase_of[grain], grain, fold[grain], angle_of[grain], inside)
