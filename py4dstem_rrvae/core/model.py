@@ -52,6 +52,11 @@ class Inference:
     error: Tensor
 
 
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence of N(mean, variance) from N(0, 1), element by element."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
 class LatentModel(nn.Module):
     """What training and the estimator ask of an architecture."""
 
@@ -71,6 +76,32 @@ class LatentModel(nn.Module):
     def measure_noise(self, x: Tensor) -> None:
         """Set the noise from patterns that were not trained on."""
         raise NotImplementedError
+
+    def bin_noise(self) -> Tensor:
+        """Standard deviation of the noise of each bin, (R, A)."""
+        raise NotImplementedError
+
+    def set_weight(self, weight: Tensor, dof: Tensor) -> None:
+        """Take another mask: the share it leaves of each bin, and independent bins per ring."""
+        raise NotImplementedError
+
+    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
+        """Freeze the networks and start the background anew from another scan's ``patterns``."""
+        raise NotImplementedError
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance of z, each (B, d)."""
+        raise NotImplementedError
+
+    def expected(self, z: Tensor, theta: Tensor) -> Tensor:
+        """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
+        raise NotImplementedError
+
+    def latent_summary(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior means (n, d) and mean KL divergence per latent (d,) of ``x (n, R, A)``."""
+        parts = [self.encode(b) for b in x.split(512)]
+        mean, log_variance = (torch.cat(p) for p in zip(*parts, strict=True))
+        return mean, kl_divergence(mean, log_variance).mean(dim=0)
 
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, R, A)``."""
@@ -114,6 +145,12 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("kept", torch.ones(latent_dim))
         self._masked = bool((weight < 1).any())
 
+    def set_weight(self, weight: Tensor, dof: Tensor) -> None:
+        """Take the mask of another detector: see the constructor."""
+        self.weight.copy_(weight)
+        self.dof.copy_(dof)
+        self._masked = bool((weight < 1).any())
+
     @torch.no_grad()
     def initialise(self, patterns: Tensor, background: Background) -> None:
         """Start background, scale and noise from ``patterns (n, R, A)``.
@@ -122,6 +159,18 @@ class PolarRRVAE(LatentModel):
         "radial" (the mean over the angle too) hold it fixed; None means no background. The noise
         starts at the size of the whole signal and falls as the model learns, which anneals it.
         """
+        self._start_background(patterns, background)
+        squared = (self.weight * (patterns - self.background).square()).sum(dim=(1, 2)).mean()
+        self.scale.copy_((squared / self.dof.sum()).sqrt())
+        self.noise_variance.fill_(self.scale.square())
+
+    @torch.no_grad()
+    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
+        """Freeze the networks and start the background anew from another scan's ``patterns``."""
+        self.requires_grad_(False)
+        self._start_background(patterns, background)
+
+    def _start_background(self, patterns: Tensor, background: Background) -> None:
         mean = patterns.mean(dim=0)
         if background is None:
             mean = torch.zeros_like(mean)
@@ -129,9 +178,6 @@ class PolarRRVAE(LatentModel):
             mean = mean.mean(dim=-1, keepdim=True).expand_as(mean)
         self.background.copy_(mean)
         self.background.requires_grad_(background == "auto")
-        squared = (self.weight * (patterns - mean).square()).sum(dim=(1, 2)).mean()
-        self.scale.copy_((squared / self.dof.sum()).sqrt())
-        self.noise_variance.fill_(self.scale.square())
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of z, each (B, d), from ``x (B, R, A)``."""
@@ -186,6 +232,17 @@ class PolarRRVAE(LatentModel):
         window = torch.fft.fft(self.weight).repeat(1, 2)[:, : n + 1]
         return (squared.conj() * window).sum(dim=1)
 
+    def expected(self, z: Tensor, theta: Tensor) -> Tensor:
+        """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
+        return self.background + self.polar(self.decode(z), theta)
+
+    def bin_noise(self) -> Tensor:
+        """Standard deviation of the noise of each bin, (R, A); 0 where the mask leaves nothing."""
+        # Bins of one ring share pixels: their number counts for `dof` independent ones.
+        variance = self.noise_variance * self.dof / self.n_angular
+        inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
+        return (variance[:, None] * inverse).sqrt()
+
     def squared_residual(self, x: Tensor, harmonics: Tensor, theta: Tensor) -> Tensor:
         """Weighted squared residual of each ring (B, R), at the turns theta (B,)."""
         residual = x - self.background - self.polar(harmonics, theta)
@@ -237,8 +294,7 @@ class PolarRRVAE(LatentModel):
         """
         mean, log_variance = self.encode(x)
         z = mean + (0.5 * log_variance).exp() * noise * self.kept
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-        return self.log_likelihood(x, z), kl
+        return self.log_likelihood(x, z), kl_divergence(mean, log_variance)
 
     @torch.inference_mode()
     def infer(self, x: Tensor) -> Inference:

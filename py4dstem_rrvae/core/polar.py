@@ -8,6 +8,7 @@ axis. Counts are summed into polar bins, never point-sampled, so that the dose i
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -179,17 +180,20 @@ class PolarTransform:
         device: torch.device | str = "cpu",
         wander: float = 0.0,
     ) -> None:
+        self.device = torch.device(device)
+        # Apple's backend has no sparse matrices.
+        self._host = torch.device("cpu") if self.device.type == "mps" else self.device
         if detector.mask is not None and wander > 0:
             size = 2 * int(np.ceil(wander)) + 1
             kept = ndimage.minimum_filter(detector.mask, size, mode="nearest")
-            self._common = PolarOperator(replace(detector, mask=kept), grid, device)
-        else:
-            self._common = PolarOperator(detector, grid, device)
-        self.weight, self.dof, self.grid = self._common.weight, self._common.dof, grid
+            detector = replace(detector, mask=kept)
+        self._common = PolarOperator(detector, grid, self._host)
+        self.weight = self._common.weight.to(self.device)
+        self.dof = self._common.dof.to(self.device)
+        self.grid = grid
         self.render = self._common.render
-        self._device = device
         self._at_origin: Callable[[tuple[float, float]], PolarOperator] = lru_cache(maxsize=256)(
-            lambda origin: PolarOperator(replace(detector, center=origin), grid, device)
+            lambda origin: PolarOperator(replace(detector, center=origin), grid, self._host)
         )
 
     def __call__(self, frames: NDArray[np.generic], origins: FloatArray | None = None) -> Tensor:
@@ -203,20 +207,29 @@ class PolarTransform:
             )
             for i in range(0, len(frames), chunk)
         ]
-        return torch.cat(parts)
+        return torch.cat(parts).to(self.device)
 
     def _block(self, frames: Tensor, origins: FloatArray | None) -> Tensor:
-        frames = frames.to(self._device)
+        frames = frames.to(self._host)
         if origins is None:
             return self._common(frames)
-        polar = torch.empty((len(frames), *self.grid.shape), device=self._device)
+        polar = torch.empty((len(frames), *self.grid.shape), device=self._host)
         places, which = np.unique(
             np.round(origins / ORIGIN_STEP) * ORIGIN_STEP, axis=0, return_inverse=True
         )
         for i, (row, col) in enumerate(places):
-            own = torch.from_numpy(np.flatnonzero(which.ravel() == i)).to(self._device)
+            own = torch.from_numpy(np.flatnonzero(which.ravel() == i)).to(self._host)
             polar[own] = self._at_origin((float(row), float(col)))(frames[own])
-        return polar * (self.weight > 0)
+        return polar * (self._common.weight > 0)
+
+
+def center_of_mass(binned: Tensor, grid: PolarGrid) -> Tensor:
+    """Centre of mass of ``binned (B, R, A)``, complex (B,): row + i col, in units of q."""
+    step = grid.radius_max / grid.n_radial
+    radius = (torch.arange(grid.n_radial, device=binned.device) + 0.5) * step
+    phi = torch.arange(grid.n_angular, device=binned.device) * (2 * math.pi / grid.n_angular)
+    place = radius[:, None] * torch.complex(phi.cos(), phi.sin())
+    return (binned * place).sum(dim=(1, 2)) / binned.sum(dim=(1, 2)).clamp(min=1e-30)
 
 
 def _share_of_pixels(detector: Detector, grid: PolarGrid) -> sparse.csr_matrix:

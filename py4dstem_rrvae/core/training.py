@@ -14,6 +14,11 @@ from tqdm.auto import tqdm
 from .model import LatentModel
 
 
+HELD_OUT = 0.15
+# A latent is noise below this R^2 between noise draws, and carries nothing below this spread.
+LEAST_REPEATABILITY, LEAST_SPREAD = 0.5, 0.2
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast to train.
@@ -28,8 +33,6 @@ class Schedule:
         Largest rate of the one-cycle schedule (Smith and Topin, 2019) of Adam.
     beta : float
         Weight of the KL divergence.
-    validation : float
-        Share of the patterns held out.
     patience : float
         Share of `max_epochs` without a better held-out loss after which training stops.
     """
@@ -38,7 +41,6 @@ class Schedule:
     batch_size: int
     learning_rate: float
     beta: float = 1.0
-    validation: float = 0.15
     patience: float = 0.35
 
 
@@ -73,9 +75,17 @@ class History:
     collapsed: list[bool] = field(default_factory=list)
 
 
+def split(patterns: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Training and held-out part of ``patterns (n, R, A)``, n >= 2, drawn at random."""
+    order = torch.randperm(len(patterns), generator=generator).to(patterns.device)
+    held_out = max(1, round(HELD_OUT * len(patterns)))
+    return patterns[order[held_out:]], patterns[order[:held_out]]
+
+
 def train(
     model: LatentModel,
-    patterns: Tensor,
+    training: Tensor,
+    validation: Tensor,
     schedule: Schedule,
     generator: torch.Generator,
     progress: bool = False,
@@ -89,18 +99,15 @@ def train(
     ----------
     model
         Initialised model, changed in place.
-    patterns : Tensor, shape (n, R, A)
-        Stabilised patterns on the model's device, n >= 2.
+    training, validation : Tensor, shape (n, R, A)
+        Stabilised patterns on the model's device, from `split`.
     schedule
         How long and how fast.
     generator
-        CPU generator of the split, the batches and the latent samples.
+        CPU generator of the batches and the latent samples.
     progress
         Whether to show a bar.
     """
-    order = torch.randperm(len(patterns), generator=generator)
-    held_out = max(1, round(schedule.validation * len(patterns)))
-    validation, training = patterns[order[:held_out]], patterns[order[held_out:]]
     history, loop = History(), _Loop(model, schedule, len(training), generator)
     best = copy.deepcopy(model.state_dict())
     patience = max(3, round(schedule.patience * schedule.max_epochs))
@@ -169,3 +176,37 @@ class _Loop:
         history.validation_loss.append((torch.stack(losses).sum() / len(patterns)).item())
         history.kl.append((torch.stack(kls).sum(dim=0) / len(patterns)).tolist())
         history.noise.append(self.model.noise_variance.mean().sqrt().item())
+
+
+@torch.no_grad()
+def settle_latents(
+    model: LatentModel, held_out: Tensor, history: History, generator: torch.Generator
+) -> None:
+    """Switch off latents that carry noise or nothing, and put the most informative first.
+
+    Repeatability is the R^2 between z of two noise draws of the same patterns. Adding the model's
+    noise to a held-out pattern moves z by the noise that z already has (to first order), so with
+    that move's mean square m, ``R^2 = 1 - 2 m / var(z)``.
+
+    Parameters
+    ----------
+    model
+        Trained; changed in place.
+    held_out : Tensor, shape (n, R, A)
+        Patterns that were not trained on.
+    history
+        Gets `repeatability` and `collapsed`.
+    generator
+        CPU generator of the added noise.
+    """
+    z, kl = model.latent_summary(held_out)
+    noise = torch.randn(held_out.shape, generator=generator).to(held_out.device)
+    moved, _ = model.latent_summary(held_out + noise * model.bin_noise())
+    variance = z.var(dim=0, unbiased=False)
+    repeatability = 1 - 2 * (moved - z).square().mean(dim=0) / variance.clamp(min=1e-12)
+    carries = (variance.sqrt() >= LEAST_SPREAD) & (repeatability >= LEAST_REPEATABILITY)
+    order = torch.argsort(kl * carries, descending=True, stable=True)
+    model.kept.copy_(carries.to(model.kept.dtype))
+    model.order_latents(order)
+    history.repeatability = repeatability[order].tolist()
+    history.collapsed = (~carries[order]).tolist()
