@@ -25,7 +25,7 @@ from .core.intensity import (
 )
 from .core.model import BACKGROUNDS, Background, Inference, LatentModel, PolarRRVAE
 from .core.polar import Detector, PolarGrid, PolarTransform, center_of_mass
-from .core.training import History, Schedule, settle_latents, split, train
+from .core.training import Schedule, settle_latents, split, train
 from .frames import Frames
 
 FloatArray = NDArray[np.float64]
@@ -36,8 +36,6 @@ MIN_PATTERNS = 8
 CHUNK = 512
 # A model's circle may stick out of another detector by this much: bins at the rim are averages.
 LEAST_RADIUS = 0.97
-# The background alone has no bad minima, so it may move fast.
-REFIT = Schedule(max_epochs=12, batch_size=128, learning_rate=2e-2)
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         background: Background = "auto",
         mirror: bool = False,
         sample: int = 8192,
-        max_epochs: int = 30,
+        max_epochs: int = 45,
         batch_size: int = 64,
         learning_rate: float = 5e-3,
         beta: float = 1.0,
@@ -187,7 +185,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.progress = progress
 
-    def fit(self, frames: Any, y: None = None) -> RRVAE:
+    def fit(self, frames: Any, y: None = None) -> RRVAE:  # noqa: ARG002, scikit-learn passes y
         """Train on a random sample of the patterns.
 
         Parameters
@@ -356,7 +354,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         for name in ("latent_dim", "max_epochs", "batch_size", "sample"):
             value, least = getattr(self, name), MIN_PATTERNS if name == "sample" else 1
             if not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+                raise ValueError(
+                    f"{name} must be a whole number of at least {least}; got {value!r}"
+                )
         for name in ("learning_rate", "beta"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0; got {getattr(self, name)!r}")
@@ -387,7 +387,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             frames = replace(frames, mask=fitted.detector.mask)
         if frames.center is None and same_camera and background == "stored":
             frames = replace(frames, center=fitted.detector.center)
-        _, few = frames.sample(256, np.random.default_rng(0)) if frames.center is None else (0, None)
+        _, few = (
+            frames.sample(256, np.random.default_rng(0)) if frames.center is None else (0, None)
+        )
         detector = frames.detector(few)
         if detector.inscribed_radius() < LEAST_RADIUS * fitted.grid.radius_max:
             raise ValueError(
@@ -407,14 +409,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         dose = binned.sum(dim=(1, 2)).mean().item()
         kept = self.fitted_.intensity
         intensity = replace(kept, gain=kept.gain * dose / self.fitted_.dose)
-        stabilised = intensity(binned)
-        model.adopt_scan(stabilised, self.background)
-        generator = torch.Generator().manual_seed(0)
-        training, validation = split(stabilised, generator)
-        if self.background == "auto":
-            train(model, training, validation, REFIT, generator, self.progress)
-        else:
-            model.measure_noise(validation)
+        model.adopt_scan(intensity(binned), self.background)
         return intensity
 
 

@@ -135,7 +135,7 @@ class Frames:
         return origins
 
     def detector(self, patterns: NDArray[Any] | None = None) -> Detector:
-        """Geometry, with the mean origin; an unknown centre is estimated from ``patterns (n, H, W)``."""
+        """Geometry about the mean origin; an unknown one is found from ``patterns (n, H, W)``."""
         if self.center is not None:
             row, col = self.center.reshape(-1, 2).mean(axis=0)
         elif patterns is not None:
@@ -204,11 +204,15 @@ class Frames:
     def _checked(self, block: NDArray[Any]) -> NDArray[Any]:
         if block.dtype.kind == "f" and not np.isfinite(block).all():
             bad = int(np.size(block) - np.isfinite(block).sum())
-            raise ValueError(f"patterns must be finite; got {bad} NaN or infinite pixels in a block")
+            raise ValueError(
+                f"patterns must be finite; got {bad} NaN or infinite pixels in a block"
+            )
         return block
 
 
-def estimate_center(mean_pattern: FloatArray, mask: NDArray[np.bool_] | None) -> tuple[float, float]:
+def estimate_center(
+    mean_pattern: FloatArray, mask: NDArray[np.bool_] | None
+) -> tuple[float, float]:
     """Centre of the bright disc of a mean pattern ``(H, W)``, as pixel index (row, col).
 
     The centroid of the pixels above half of the bright level, each counted once: what the specimen

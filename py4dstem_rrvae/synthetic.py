@@ -56,11 +56,11 @@ class Patterns:
         error = np.full(len(angle), np.nan)
         for label in np.unique(self.label):
             own = self.label == label
-            error[own] = _error_modulo(angle[own] - self.angle[own], 2 * np.pi / self.fold[own])
+            error[own] = error_modulo(angle[own] - self.angle[own], 2 * np.pi / self.fold[own])
         return error
 
 
-def _error_modulo(difference: Array, period: Array) -> Array:
+def error_modulo(difference: Array, period: Array) -> Array:
     """Distance of `difference` from a multiple of `period`, after the best constant offset."""
     offsets = np.linspace(0, period.max(), 3600, endpoint=False)
     turned = (difference[:, None] - offsets) / period[:, None]
@@ -73,18 +73,20 @@ def _error_modulo(difference: Array, period: Array) -> Array:
 def _lobed_ring(radius: Array, angle: Array, lobes: Array, deformation: Array) -> Array:
     """A ring with von Mises lobes; the deformation changes its radius by 6 %."""
     ring = np.exp(-0.5 * ((radius - 0.55 * (1 + 0.06 * deformation)) / 0.09) ** 2)
-    return ring * np.exp(2.0 * np.cos(lobes * angle)) + 0.02
+    lobed: Array = ring * np.exp(2.0 * np.cos(lobes * angle)) + 0.02
+    return lobed
 
 
 def _twisted_rings(radius: Array, angle: Array, twist: Array, deformation: Array) -> Array:
     """Two 3-fold rings; the classes differ in the angle between them alone."""
     inner = np.exp(-0.5 * ((radius - 0.35 * (1 + 0.06 * deformation)) / 0.07) ** 2)
     outer = np.exp(-0.5 * ((radius - 0.70) / 0.07) ** 2)
-    return (
+    twisted: Array = (
         2 * inner * np.exp(2.0 * np.cos(3 * angle))
         + outer * np.exp(2.0 * np.cos(3 * (angle - twist)))
         + 0.02
     )
+    return twisted
 
 
 def _expected(shape: Shape, size: int, counts: float, angle: Array, *parameters: Array) -> Array:
@@ -223,7 +225,7 @@ def polycrystal(
 
     rng = np.random.default_rng(random_state)
     seeds = rng.uniform(0, 1, (grains, 2)) * shape
-    where = np.stack(np.indices(shape), -1)[..., None, :]
+    where = np.moveaxis(np.indices(shape), 0, -1)[..., None, :]
     nearest = np.argmin(((where - seeds) ** 2).sum(-1), axis=-1)
     share = np.stack([gaussian_filter((nearest == g) * 1.0, blur) for g in range(grains)], -1)
     grain = share.argmax(-1)

@@ -26,7 +26,8 @@ OVERSAMPLING = 8
 
 def evaluate(coefficients: Tensor, n: int) -> Tensor:
     """Values at the angles ``2 pi k / n``: ``c (B, K)`` to (B, n); needs ``n >= 2 (K - 1)``."""
-    return torch.fft.irfft(coefficients, n=n, norm="forward")
+    values: Tensor = torch.fft.irfft(coefficients, n=n, norm="forward")
+    return values
 
 
 def shifted(coefficients: Tensor, theta: Tensor) -> Tensor:

@@ -52,9 +52,9 @@ class Intensity:
 
 def are_counts(frames: NDArray[np.generic]) -> bool:
     """Whether `frames` hold whole numbers from 0 up."""
-    if frames.size == 0 or frames.min() < 0:  # type: ignore[operator]
+    if frames.size == 0 or frames.min() < 0:
         return False
-    return frames.dtype.kind in "ui" or bool(np.all(frames == np.rint(frames)))  # type: ignore[call-overload]
+    return frames.dtype.kind in "ui" or bool(np.all(frames == np.rint(frames)))
 
 
 def choose_intensity(kind: IntensityKind, binned: Tensor, counts: bool) -> Intensity:

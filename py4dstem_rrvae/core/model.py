@@ -24,6 +24,8 @@ BACKGROUNDS: tuple[str | None, ...] = (*get_args(get_args(Background)[0]), None)
 
 # Share of a new batch in the running estimate of the noise variance.
 NOISE_MOMENTUM = 0.1
+# M steps for the background of another scan; it has settled after about ten.
+ADOPTION_STEPS = 15
 # Smallest noise of a ring, as a share of the signal's size.
 LEAST_NOISE = 0.02
 
@@ -61,6 +63,7 @@ class LatentModel(nn.Module):
     """What training and the estimator ask of an architecture."""
 
     latent_dim: int
+    decoder: nn.Module
     background: nn.Parameter
     noise_variance: Tensor
     kept: Tensor
@@ -86,7 +89,7 @@ class LatentModel(nn.Module):
         raise NotImplementedError
 
     def adopt_scan(self, patterns: Tensor, background: Background) -> None:
-        """Freeze the networks and start the background anew from another scan's ``patterns``."""
+        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
         raise NotImplementedError
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,9 +137,9 @@ class PolarRRVAE(LatentModel):
         super().__init__()
         n_radial, n_angular = weight.shape
         self.latent_dim, self.n_angular = latent_dim, n_angular
-        self.encoder = PolarEncoder(n_radial, latent_dim)
+        self.encoder: PolarEncoder = PolarEncoder(n_radial, latent_dim)
         # Strictly below the Nyquist order, where a sub-bin turn is still well defined.
-        self.decoder = PolarDecoder(latent_dim, n_radial, n_angular // 2 - 1)
+        self.decoder: PolarDecoder = PolarDecoder(latent_dim, n_radial, n_angular // 2 - 1)
         self.background = nn.Parameter(torch.zeros(n_radial, n_angular))
         self.register_buffer("weight", weight)
         self.register_buffer("scale", torch.ones(()))
@@ -166,9 +169,21 @@ class PolarRRVAE(LatentModel):
 
     @torch.no_grad()
     def adopt_scan(self, patterns: Tensor, background: Background) -> None:
-        """Freeze the networks and start the background anew from another scan's ``patterns``."""
-        self.requires_grad_(False)
+        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``.
+
+        The learned background follows from M steps: the mean of what turned decoded patterns leave.
+        A gradient through the encoder would instead bend the background to suit the encoder.
+        """
         self._start_background(patterns, background)
+        mean = self.background.clone()
+        for _ in range(ADOPTION_STEPS if background == "auto" else 0):
+            turned = torch.zeros_like(mean)
+            for x in patterns.split(512):
+                harmonics = self.decode(self.encode(x)[0])
+                theta = self._best_turn(x, harmonics)
+                turned += self.polar(harmonics, theta).sum(dim=0)
+            self.background.copy_(mean - turned / len(patterns))
+        self.measure_noise(patterns)
 
     def _start_background(self, patterns: Tensor, background: Background) -> None:
         mean = patterns.mean(dim=0)
@@ -189,7 +204,8 @@ class PolarRRVAE(LatentModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """Angular harmonics (B, R, M) of the decoded patterns at turn zero, background apart."""
-        return self.decoder(z) * self.scale
+        harmonics: Tensor = self.decoder(z)
+        return harmonics * self.scale
 
     def polar(self, harmonics: Tensor, theta: Tensor) -> Tensor:
         """Patterns (B, R, A), background apart, of `harmonics` (B, R, M) turned by theta (B,)."""
@@ -230,7 +246,8 @@ class PolarRRVAE(LatentModel):
         decoded = torch.fft.irfft(harmonics, n=2 * n, norm="forward") / math.sqrt(n)
         squared = torch.fft.rfft(decoded.square(), norm="forward")
         window = torch.fft.fft(self.weight).repeat(1, 2)[:, : n + 1]
-        return (squared.conj() * window).sum(dim=1)
+        coefficients: Tensor = (squared.conj() * window).sum(dim=1)
+        return coefficients
 
     def expected(self, z: Tensor, theta: Tensor) -> Tensor:
         """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
@@ -278,10 +295,12 @@ class PolarRRVAE(LatentModel):
         variance = torch.cat(parts).mean(dim=0) / self.dof.clamp(min=1e-9)
         self.noise_variance.copy_(variance.clamp(min=self._floor()))
 
-    def _best_residual(self, x: Tensor, harmonics: Tensor) -> Tensor:
+    def _best_turn(self, x: Tensor, harmonics: Tensor) -> Tensor:
         _, turned = self.log_density(x, harmonics)
-        theta = angle.peak(turned, 2 * (turned.shape[-1] - 1))
-        return self.squared_residual(x, harmonics, theta)
+        return angle.peak(turned, 4 * (turned.shape[-1] - 1))
+
+    def _best_residual(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        return self.squared_residual(x, harmonics, self._best_turn(x, harmonics))
 
     def _floor(self) -> Tensor:
         # Rings without a count, and data without noise, would otherwise outweigh everything.
@@ -316,4 +335,3 @@ class PolarRRVAE(LatentModel):
         self.encoder.output.bias.copy_(self.encoder.output.bias[both])
         self.decoder.input.weight.copy_(self.decoder.input.weight[:, order])
         self.kept.copy_(self.kept[order])
-

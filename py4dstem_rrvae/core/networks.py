@@ -26,9 +26,7 @@ class PolarEncoder(nn.Module):
         Angular bins a convolution sees.
     """
 
-    def __init__(
-        self, n_radial: int, latent_dim: int, channels: int = 32, kernel: int = 5
-    ) -> None:
+    def __init__(self, n_radial: int, latent_dim: int, channels: int = 32, kernel: int = 5) -> None:
         super().__init__()
         pad = kernel // 2
         self.features = nn.Sequential(

@@ -234,7 +234,7 @@ def center_of_mass(binned: Tensor, grid: PolarGrid) -> Tensor:
 
 def _share_of_pixels(detector: Detector, grid: PolarGrid) -> sparse.csr_matrix:
     """Share of each pixel (column) in each polar bin (row)."""
-    index = np.stack(np.indices(detector.shape), axis=-1).reshape(-1, 2)
+    index = np.indices(detector.shape).reshape(2, -1).T
     distance = np.linalg.norm((index - detector.center) @ detector.matrix.T, axis=1)
     near = distance < FINE_RADIUS * detector.pixel_size()
     within = distance < grid.radius_max + np.abs(detector.matrix).sum()
@@ -264,12 +264,14 @@ def _torch_csr(matrix: sparse.spmatrix, device: torch.device | str) -> Tensor:
     csr = sparse.csr_matrix(matrix)
     csr.eliminate_zeros()
     csr.sum_duplicates()
-    parts = (csr.indptr.astype(np.int64), csr.indices.astype(np.int64), csr.data)
+    rows, columns = csr.indptr.astype(np.int64), csr.indices.astype(np.int64)
     with warnings.catch_warnings():
         # torch says once per process that its CSR support is in beta.
         warnings.filterwarnings("ignore", message="Sparse")
         return torch.sparse_csr_tensor(
-            *(torch.from_numpy(np.ascontiguousarray(p)) for p in parts),
+            torch.from_numpy(rows),
+            torch.from_numpy(columns),
+            torch.from_numpy(np.ascontiguousarray(csr.data)),
             size=csr.shape,
             dtype=torch.float32,
             device=device,

@@ -1,0 +1,34 @@
+# The two commands of the README. Each sets up what it needs in .venv, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test fast lint clean
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+		--editable ".[py4dstem,hyperspy,simulate,plot,dev]"
+	touch $@
+
+# Fit the shipped graphene, run COM and DPC, and write maps and a figure to rrvae_demo/.
+demo: $(VENV)/ready
+	$(BIN)/py4dstem-rrvae demo --out-dir rrvae_demo --overwrite
+
+# Every test.
+test: $(VENV)/ready
+	$(BIN)/python -m pytest -q
+
+# The tests to run often.
+fast: $(VENV)/ready
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) rrvae_demo

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scores of latents and angles against a known truth."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+from py4dstem_rrvae import Codes
+from py4dstem_rrvae.synthetic import Patterns, Polycrystal, error_modulo
+
+Array = NDArray[np.float64]
+
+
+def accuracy(z: Array, label: NDArray[np.int64]) -> float:
+    """Cross-validated accuracy of a 10-nearest-neighbour classifier on ``z (n, d)``."""
+    return float(cross_val_score(KNeighborsClassifier(10), z, label, cv=5).mean())
+
+
+def ari(z: Array, label: NDArray[np.int64], components: int = 3) -> float:
+    """Adjusted Rand index of a Gaussian mixture on ``z (n, d)``."""
+    mixture = GaussianMixture(components, n_init=10, random_state=0)
+    return float(adjusted_rand_score(label, mixture.fit_predict(z)))
+
+
+def deformation(z: Array, truth: Patterns) -> float:
+    """R^2 of the deformation from z by 10 nearest neighbours, mean over the classes."""
+    return float(
+        np.mean(
+            [
+                cross_val_score(
+                    KNeighborsRegressor(10), z[own], truth.deformation[own], cv=5, scoring="r2"
+                ).mean()
+                for own in (truth.label == label for label in np.unique(truth.label))
+            ]
+        )
+    )
+
+
+def angle_error_over_bound(truth: Patterns, angle: Array) -> list[float]:
+    """Median angle error over the median Cramer-Rao bound, per class; 0.674 is the optimum."""
+    error = truth.angle_error(angle)
+    return [
+        float(np.median(error[own]) / np.median(truth.bound[own]))
+        for own in (truth.label == label for label in np.unique(truth.label))
+    ]
+
+
+def grain_angle_error(truth: Polycrystal, angle: Array) -> Array:
+    """Angle errors inside the grains, modulo the fold and one offset per phase, radians."""
+    parts = []
+    for phase in np.unique(truth.phase):
+        own = truth.inside & (truth.phase == phase)
+        parts.append(error_modulo(angle[own] - truth.angle[own], 2 * np.pi / truth.fold[own]))
+    return np.concatenate(parts)
+
+
+def turn(first: Codes, second: Codes) -> float:
+    """Circular median turn from one scan to another, radians, where both angles have fold 1."""
+    both = (first.fold == 1) & (second.fold == 1)
+    phasor = np.exp(1j * (second.angle - first.angle)[both])
+    return float(np.angle(np.median(phasor.real) + 1j * np.median(phasor.imag)) % (2 * np.pi))
+
+
+def angular_spectra(frames: NDArray[np.uint16], n_radial: int = 20, n_angular: int = 64) -> Array:
+    """Moduli of angular Fourier coefficients of each ring, ``(n, H, W)`` to (n, features)."""
+    from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarTransform
+
+    height, width = frames.shape[-2:]
+    detector = Detector((height, width), ((height - 1) / 2, (width - 1) / 2), np.eye(2))
+    grid = PolarGrid(detector.inscribed_radius(), n_radial, n_angular)
+    polar = np.sqrt(PolarTransform(detector, grid)(frames).numpy() + 0.375)
+    spectra: Array = np.abs(np.fft.rfft(polar, axis=-1)).reshape(len(frames), -1)
+    return spectra

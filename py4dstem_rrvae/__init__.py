@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rotation-aware latent maps of 4D-STEM scans.
+
+Importing this package imports neither a host nor PyTorch; both wait until they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import _accessor
+
+if TYPE_CHECKING:
+    from . import datasets as datasets
+    from .estimator import RRVAE as RRVAE
+    from .estimator import Codes as Codes
+    from .frames import Frames as Frames
+    from .maps import LatentMap as LatentMap
+    from .maps import latent_maps as latent_maps
+
+__version__ = "0.1.0"
+__all__ = ["RRVAE", "Codes", "Frames", "LatentMap", "__version__", "datasets", "latent_maps"]
+
+_HOMES = {
+    "RRVAE": "estimator",
+    "Codes": "estimator",
+    "Frames": "frames",
+    "LatentMap": "maps",
+    "latent_maps": "maps",
+}
+_MODULES = ("adapters", "cli", "datasets", "estimator", "frames", "maps", "plot", "simulate")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_MODULES})
+
+
+_accessor.register(
+    "py4DSTEM", "DataCube", "rrvae", "py4dstem_rrvae.adapters._py4dstem_accessor:DataCubeAccessor"
+)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The accessor ``datacube.rrvae``."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import py4dstem
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from py4DSTEM import DataCube, RealSlice
+
+    from ..estimator import RRVAE
+    from .py4dstem import Background
+
+
+class DataCubeAccessor:
+    """The functions of `adapters.py4dstem` on one data cube, and the model it used last."""
+
+    def __init__(self, host: DataCube) -> None:
+        self.host = host
+        self._model: RRVAE | None = None
+
+    @property
+    def model(self) -> RRVAE:
+        """The model that `fit` or `encode` used last on this data cube.
+
+        Raises
+        ------
+        ValueError
+            If neither has been called.
+        """
+        if self._model is None:
+            raise ValueError(
+                "this datacube has no model yet: call datacube.rrvae.fit() or "
+                "datacube.rrvae.encode(model) first"
+            )
+        return self._model
+
+    def fit(self, *, model: RRVAE | None = None, **options: Any) -> py4dstem.Maps:
+        """Train on this data cube and attach its maps; see `py4dstem.fit`."""
+        maps = py4dstem.fit(self.host, model=model, **options)
+        self._model = maps.model
+        return maps
+
+    def encode(
+        self, model: RRVAE | str | PathLike[str], *, background: Background = "refit"
+    ) -> py4dstem.Maps:
+        """Attach the maps of a trained model; see `py4dstem.encode`."""
+        maps = py4dstem.encode(self.host, model, background=background)
+        self._model = maps.model
+        return maps
+
+    def compare(
+        self, *, energy: float, max_iter: int = 64, mask: NDArray[np.bool_] | None = None
+    ) -> dict[str, RealSlice]:
+        """Attach the host's COM and DPC; see `py4dstem.compare`."""
+        return py4dstem.compare(self.host, energy=energy, max_iter=max_iter, mask=mask)
+
+    def plot(self) -> Figure:
+        """Draw the attached maps; see `py4dstem.plot`."""
+        return py4dstem.plot(self.host)

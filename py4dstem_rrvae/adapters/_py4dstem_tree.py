@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading the node that holds the maps in a data cube's tree; imports nothing of the host."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ..maps import LatentMap, period_of
+
+ABOUT_FIT = "rrvae_params"
+ABOUT_DPC = "dpc_params"
+ABOUT_MAP = "gen_params"
+ENDINGS = (".h5", ".hdf5", ".emd", ".py4dstem")
+"""File names that py4DSTEM takes for its own."""
+
+
+def kinds(node: Any) -> list[str]:
+    """Names of the metadata that tell how the node's maps were made."""
+    return [kind for kind in (ABOUT_FIT, ABOUT_DPC) if kind in node.metadata]
+
+
+def names(node: Any) -> list[str]:
+    """The maps that this package put there, in order; others may have added to the node."""
+    return [name for name in node.treekeys if made_by(node.tree(name)) in (ABOUT_FIT, ABOUT_DPC)]
+
+
+def made_by(branch: Any) -> str | None:
+    """Name of the metadata that tells how a map was made; None for what is not from here."""
+    about = branch.metadata.get(ABOUT_MAP)
+    if about is None or "made_by" not in about.keys:
+        return None
+    return str(about["made_by"])
+
+
+def differ(node: Any, kind: str, record: dict[str, Any]) -> bool:
+    """Whether maps were made with another scan shape or calibration than `record` has."""
+    about = node.metadata[kind]
+    return not all(
+        key in about.keys and np.array_equal(about[key], value) for key, value in record.items()
+    )
+
+
+def check_fresh(cube: Any, node: Any) -> None:
+    """Refuse maps of another scan shape: cropping and binning change a data cube in place.
+
+    Raises
+    ------
+    ValueError
+        If any map was made for another scan shape.
+    """
+    for kind in kinds(node):
+        shape = tuple(int(n) for n in node.metadata[kind]["Rshape"])
+        if shape != cube.Rshape:
+            raise ValueError(
+                f"the maps must fit the datacube's scan of {cube.Rshape} positions; they were made "
+                f"for {shape}: call fit or encode again"
+            )
+
+
+def warn_if_changed(node: Any, record: dict[str, Any]) -> None:
+    """Tell that COM and DPC are about to be laid beside latent maps of another calibration."""
+    if ABOUT_FIT in kinds(node) and differ(node, ABOUT_FIT, record):
+        warnings.warn(
+            "the latent maps were made with another calibration than COM and DPC will be: fit or "
+            "encode again to compare like with like",
+            stacklevel=4,
+        )
+
+
+def latent_map(node: Any, name: str) -> LatentMap:
+    """A map of the tree, which may come from a file, as it was before `describe`."""
+    slice_ = node.tree(name)
+    about = slice_.metadata[ABOUT_MAP]
+    period = period_of(node.tree("fold").data) if about["cyclic"] else None
+    return LatentMap(name, slice_.data, about["units"], period, about["description"])
+
+
+def describe(map_: LatentMap, kind: str, frame: str) -> dict[str, Any]:
+    """Metadata of one map, in types that the host's files hold."""
+    return {
+        "_calling_class": "DataCubeAccessor",
+        "made_by": kind,
+        "units": map_.units,
+        "cyclic": map_.period is not None,
+        "period": None if map_.period is None else "2 pi / fold",
+        "description": map_.description,
+        "frame": frame,
+    }

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Latent maps of a py4DSTEM `DataCube`, attached to it, and its COM and DPC beside them.
+
+The host's axes are x = rows and y = columns, and its vectors turn from x towards y, so its angle
+``arctan2(com_y, com_x)`` is the package's own. Where the calibration holds a rotation (and flip)
+between diffraction and scan, both are given in the scan's frame, else in the detector's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import py4DSTEM
+from emdfile import Metadata, Node
+from numpy.typing import NDArray
+from py4DSTEM import DataCube, RealSlice
+
+from .. import __version__
+from ..estimator import RRVAE
+from ..frames import Frames
+from ..maps import LatentMap, latent_maps
+from . import _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
+from ._py4dstem_tree import ABOUT_DPC, ABOUT_FIT, ABOUT_MAP, ENDINGS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NODE = "rrvae"
+
+Background = Literal["stored", "refit"]
+
+
+class Maps(dict[str, RealSlice]):
+    """Name to `RealSlice`, each sharing the data cube's calibration; `model` made them."""
+
+    def __init__(self, maps: Mapping[str, RealSlice], model: RRVAE) -> None:
+        super().__init__(maps)
+        self.model = model
+
+
+def fit(datacube: DataCube, *, model: RRVAE | None = None, **options: Any) -> Maps:
+    """Train a model on a data cube, encode the data cube, and attach the maps to its tree.
+
+    Earlier maps are replaced once the new ones are there; those of `compare` stay as long as the
+    calibration they were made with does.
+
+    Parameters
+    ----------
+    datacube
+        Its data are read, never written.
+    model
+        Model to train; None makes ``RRVAE(**options)``.
+    **options
+        Options of `RRVAE`.
+
+    Returns
+    -------
+    Maps
+        Stock `RealSlice` objects, and the trained model as the attribute `model`.
+
+    Raises
+    ------
+    TypeError
+        If `RRVAE` has no such option, options come with a model, or the model is no `RRVAE`.
+    ValueError
+        If the data or the calibration cannot be used.
+    """
+    if model is None:
+        model = RRVAE(**options)
+    elif options:
+        raise TypeError(
+            "give a model or options of RRVAE, not both; got a model and "
+            f"{', '.join(sorted(options))}"
+        )
+    _check_model(model)
+    source = frames(datacube)
+    _node(datacube)
+    if source.center is None and model.center is None:
+        warnings.warn(
+            "the calibration has no origin, so the centre is estimated from the mean pattern; "
+            "calibration.set_origin((qx0, qy0)) or center=(qx0, qy0) gives it",
+            stacklevel=2,
+        )
+    model.fit(source)
+    return _attach_codes(datacube, source, model, "stored")
+
+
+def encode(
+    datacube: DataCube, model: RRVAE | str | PathLike[str], *, background: Background = "refit"
+) -> Maps:
+    """Encode a data cube with a trained model and attach the maps to its tree.
+
+    Parameters
+    ----------
+    datacube
+        Its data are read, never written.
+    model
+        Trained model, or the path of a saved one.
+    background
+        ``"refit"`` estimates what is fixed to the detector from this scan; ``"stored"`` takes the
+        training scan's, for that same scan.
+
+    Returns
+    -------
+    Maps
+
+    Raises
+    ------
+    ValueError
+        If the data or the calibration do not suit the model.
+    """
+    source = frames(datacube)
+    _node(datacube)
+    trained = RRVAE.load(Path(model)) if isinstance(model, (str, PathLike)) else model
+    _check_model(trained)
+    return _attach_codes(datacube, source, trained, background)
+
+
+def compare(
+    datacube: DataCube,
+    *,
+    energy: float,
+    max_iter: int = 64,
+    mask: NDArray[np.bool_] | None = None,
+) -> dict[str, RealSlice]:
+    """Run py4DSTEM's own DPC and attach its COM and phase beside the latent maps.
+
+    A rotation in the calibration is used. Without one DPC searches for the rotation that its phase
+    needs, which the metadata tell; COM then stays in the detector's frame, as `angle` does.
+
+    Parameters
+    ----------
+    datacube
+        Its data are read, never written; DPC itself makes a float32 copy in memory.
+    energy
+        Electron energy in eV.
+    max_iter
+        Iterations of the phase reconstruction.
+    mask
+        True where a detector pixel counts.
+
+    Returns
+    -------
+    dict
+        ``com_x``, ``com_y`` and ``dpc_phase``, stock `RealSlice` objects.
+
+    Raises
+    ------
+    ValueError
+        If the energy is not in eV, the scan is under 3 x 3, or DPC does not know its units.
+    """
+    frames(datacube)  # refuses what is no usable scan
+    node = _node(datacube)
+    if node is not None:
+        _py4dstem_tree.check_fresh(datacube, node)
+    _py4dstem_dpc.check(datacube, energy)
+    if node is not None:
+        _py4dstem_tree.warn_if_changed(
+            node, _py4dstem_calibration.record(datacube.calibration, datacube.Rshape)
+        )
+    dpc = py4DSTEM.process.phase.DPC(datacube, energy=energy, verbose=False)
+    turn = _py4dstem_calibration.turn(datacube.calibration)
+    maps, parameters = _py4dstem_dpc.run(dpc, turn, max_iter=max_iter, mask=mask)
+    return _attach(datacube, maps, ABOUT_DPC, {"energy_eV": energy} | parameters)
+
+
+def plot(datacube: DataCube) -> Figure:
+    """Draw COM, DPC and latent maps, whichever are attached, in one figure with scale bars.
+
+    Raises
+    ------
+    ValueError
+        If no maps are attached, or they were made for another scan shape.
+    """
+    from ..plot import maps_figure
+
+    node = _node(datacube)
+    if node is None:
+        raise ValueError("the datacube has no maps to plot: call fit, encode or compare first")
+    _py4dstem_tree.check_fresh(datacube, node)
+    maps = {name: _py4dstem_tree.latent_map(node, name) for name in _py4dstem_tree.names(node)}
+    about = node.metadata.get(ABOUT_FIT)
+    return maps_figure(
+        maps,
+        pixel_size=datacube.calibration.get_R_pixel_size(),
+        units=datacube.calibration.get_R_pixel_units(),
+        title=datacube.name,
+        collapsed=() if about is None else about["collapsed"],
+    )
+
+
+def frames(datacube: DataCube) -> Frames:
+    """The patterns, and the geometry that the calibration holds.
+
+    ``q = matrix @ (index - center)`` takes the host's order: ellipse, pixel size, flip, rotation.
+
+    Raises
+    ------
+    TypeError
+        If it is no DataCube, or its data are not real numbers.
+    ValueError
+        If the data's shape or the calibration cannot be used.
+    """
+    if not isinstance(datacube, DataCube):
+        raise TypeError(f"datacube must be a py4DSTEM.DataCube; got {type(datacube).__name__}")
+    if datacube.data.ndim != 4:
+        raise ValueError(
+            f"the datacube must be 4-D (Rx, Ry, Qx, Qy); got shape {datacube.data.shape}"
+        )
+    calibration = datacube.calibration
+    _py4dstem_calibration.check_scan_step(calibration)
+    return Frames(
+        patterns=datacube.data,
+        center=_py4dstem_calibration.center(calibration, datacube.Rshape),
+        matrix=_py4dstem_calibration.matrix(calibration),
+        mask=None,
+        q_units=calibration.get_Q_pixel_units(),
+    )
+
+
+def datacube(
+    patterns: NDArray[Any],
+    *,
+    scan_step: float,
+    q_per_pixel: float,
+    center: tuple[float, float],
+    name: str = "datacube",
+) -> DataCube:
+    """A calibrated stock `DataCube` whose detector axes are those of the scan.
+
+    Parameters
+    ----------
+    patterns
+        Shape (rows, cols, H, W).
+    scan_step
+        Distance between neighbouring positions, in angstrom.
+    q_per_pixel
+        Detector pixel, in 1/angstrom.
+    center
+        Detector pixel (row, col) of the undeflected beam.
+    name
+        Name of the data cube.
+    """
+    cube = DataCube(patterns, name=name)
+    calibration = cube.calibration
+    calibration.set_R_pixel_size(scan_step)
+    calibration.set_R_pixel_units("A")
+    calibration.set_Q_pixel_size(q_per_pixel)
+    calibration.set_Q_pixel_units("A^-1")
+    calibration.set_origin(tuple(float(index) for index in center))
+    calibration.set_QR_rotflip_degrees((0.0, False))
+    return cube
+
+
+def read(path: str | PathLike[str]) -> DataCube:
+    """The data cube in a file, native or of another kind that py4DSTEM imports.
+
+    Raises
+    ------
+    ValueError
+        If py4DSTEM cannot open the file, or it holds no data cube or several.
+    """
+    try:
+        found = _open(Path(path))
+    except Exception as error:  # the readers raise whatever their format makes them
+        reason = str(error).strip() or type(error).__name__
+        raise ValueError(
+            f"{path} must be a file that py4DSTEM opens; it says: {reason.splitlines()[0]}"
+        ) from error
+    cubes = _cubes(found)
+    if len(cubes) != 1:
+        held = ", ".join(cube.name for cube in cubes) or type(found).__name__
+        raise ValueError(f"{path} must hold one DataCube; got {len(cubes)} ({held})")
+    return cubes[0]
+
+
+def _open(path: Path) -> Any:
+    try:
+        return py4DSTEM.read(path)
+    except AssertionError as error:
+        if "import_file" not in str(error):
+            raise
+    return py4DSTEM.import_file(path)
+
+
+def _cubes(node: Any) -> list[DataCube]:
+    if isinstance(node, DataCube):
+        return [node]
+    branches = node.treekeys if isinstance(node, Node) else ()
+    return [cube for name in branches for cube in _cubes(node.tree(name))]
+
+
+def save(
+    datacube: DataCube,
+    path: str | PathLike[str],
+    *,
+    maps_only: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write a data cube and its maps, or the maps and the calibration, to an EMD file.
+
+    An earlier file is replaced only once the new one is complete.
+
+    Raises
+    ------
+    ValueError
+        If there are no maps to write alone, or py4DSTEM would not read the name's ending again.
+    FileExistsError
+        If the file exists and `overwrite` is false.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in ENDINGS:
+        raise ValueError(f"the file's name must end in {', '.join(ENDINGS)}; got {path.name}")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; pass overwrite=True (--overwrite) to replace it")
+    data = _node(datacube) if maps_only else datacube
+    if data is None:
+        raise ValueError("the datacube has no maps to save: call fit, encode or compare first")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        py4DSTEM.save(part, data, mode="o")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_model(model: RRVAE) -> None:
+    if not isinstance(model, RRVAE):
+        raise TypeError(f"model must be an RRVAE; got {type(model).__name__}")
+
+
+def _attach_codes(cube: DataCube, source: Frames, model: RRVAE, background: Background) -> Maps:
+    maps = latent_maps(model.encode(source, background=background))
+    given = "estimated" if source.center is None else "calibration"
+    history = model.history_
+    about = {
+        "background": background,
+        "center": given if model.center is None else "model",
+        "training_center": model.fitted_.detector.center,
+        "collapsed": [f"z{k}" for k, is_so in enumerate(history.collapsed, 1) if is_so],
+        "repeatability": [float(r) for r in history.repeatability],
+        "angle_offset": model.fitted_.angle_offset,
+        "model": model.get_params(deep=False),
+    }
+    return Maps(_attach(cube, maps.values(), ABOUT_FIT, about), model)
+
+
+def _attach(
+    cube: DataCube, maps: Iterable[LatentMap], kind: str, about: dict[str, Any]
+) -> dict[str, RealSlice]:
+    """Put maps into the tree, in place of earlier ones of their kind, with their metadata."""
+    record = _py4dstem_calibration.record(cube.calibration, cube.Rshape)
+    slices = {map_.name: _realslice(map_, kind, record["frame"]) for map_ in maps}
+    node = _node(cube)
+    if node is None:
+        node = Node(NODE)
+        cube.attach(node)
+    # New latent maps make a comparison with another calibration worthless, not the reverse.
+    outdated = [
+        other
+        for other in _py4dstem_tree.kinds(node)
+        if other == kind or (other == ABOUT_DPC and _py4dstem_tree.differ(node, other, record))
+    ]
+    for name in _py4dstem_tree.names(node):
+        if _py4dstem_tree.made_by(node.tree(name)) in outdated:
+            node.tree(name).cut(root_metadata=True)
+    for other in outdated:
+        del node.metadata[other]
+    about = {"package": "py4dstem_rrvae", "version": __version__} | record | about
+    node.metadata = Metadata(kind, _py4dstem_calibration.castable(about))
+    for slice_ in slices.values():
+        node.graft(slice_, merge_metadata=False)
+    return slices
+
+
+def _realslice(map_: LatentMap, kind: str, frame: str) -> RealSlice:
+    slice_ = RealSlice(np.ascontiguousarray(map_.values), name=map_.name)
+    slice_.units = map_.units
+    slice_.metadata = Metadata(ABOUT_MAP, _py4dstem_tree.describe(map_, kind, frame))
+    return slice_
+
+
+def _node(cube: DataCube) -> Node | None:
+    """The node that holds the maps, None where there is none yet."""
+    if NODE not in cube.treekeys:
+        return None
+    node = cube.tree(NODE)
+    if not _py4dstem_tree.kinds(node):
+        raise ValueError(
+            f"the datacube's tree must have {NODE!r} free for the maps; it holds a "
+            f"{type(node).__name__} of that name from elsewhere"
+        )
+    return node

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command ``py4dstem-rrvae``: a demonstration, and fits for batch queues.
+
+Everything heavy is imported once a command runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from py4DSTEM import DataCube
+
+    from .datasets import Simulation
+
+PRISTINE = 4.0
+"""Least distance of a normal site from any defect, in angstrom."""
+RADII = (0.3, 0.5, 0.7)
+"""Radii about a site, in angstrom; half a C-C bond is the largest that still means one site."""
+
+FIGURES = (".png", ".pdf", ".svg")
+
+
+class RefusalError(Exception):
+    """Something the user asked for cannot be done; the message says what was wanted and came."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments
+        Words after the command's name; None takes those of the process.
+
+    Returns
+    -------
+    int
+        0, or 2 after a refusal, of which one line stands on standard error.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            options.run(options)
+    except RefusalError as refusal:
+        print(f"py4dstem-rrvae: {refusal}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="py4dstem-rrvae", description="Rotation-aware latent maps of 4D-STEM scans."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="{demo,fit}")
+    demo = commands.add_parser("demo", help="fit the shipped simulated graphene")
+    demo.add_argument(
+        "--out-dir",
+        type=Path,
+        default=Path("rrvae_demo"),
+        help="folder for the EMD file and the figure (default: %(default)s)",
+    )
+    demo.set_defaults(run=_demo)
+    fit = commands.add_parser(
+        "fit", help="fit a file", description="Fit a file that py4DSTEM opens; write its maps."
+    )
+    fit.add_argument("file", type=Path, metavar="FILE", help="file with one data cube")
+    fit.add_argument(
+        "--energy", type=float, required=True, metavar="EV", help="electron energy in eV (60e3)"
+    )
+    fit.add_argument(
+        "--out", type=Path, required=True, help="EMD file for the maps and the calibration (.h5)"
+    )
+    fit.add_argument("--latent-dim", type=int, default=2, help="latents (default: %(default)s)")
+    fit.add_argument("--random-state", type=int, help="seed; the same seed, the same maps")
+    fit.add_argument("--max-epochs", type=int, help="epochs of training at most")
+    fit.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    fit.add_argument("--figure", type=Path, metavar="PNG", help="also draw the maps")
+    fit.set_defaults(run=_fit)
+    for command in (demo, fit):
+        command.add_argument(
+            "--overwrite", action="store_true", help="replace files that exist already"
+        )
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    emd, figure = options.out_dir / "graphene.h5", options.out_dir / "graphene.png"
+    _check_outputs([emd, figure], overwrite=options.overwrite, new_folder=True)
+    with _step("loaded the libraries and the data"):
+        from . import datasets
+        from .adapters import py4dstem
+
+        simulation = datasets.graphene("numpy")
+        cube = datasets.graphene("py4dstem")
+    with _step("ran py4DSTEM's COM and DPC"):
+        py4dstem.compare(cube, energy=simulation.microscope.energy)
+    with _step("trained and encoded"):
+        model = py4dstem.fit(cube, random_state=0).model
+    with _step(f"wrote {emd}"):
+        options.out_dir.mkdir(parents=True, exist_ok=True)
+        py4dstem.save(cube, emd, overwrite=options.overwrite)
+    with _step(f"drew {figure}"):
+        py4dstem.plot(cube).savefig(figure, dpi=150)
+    print(_standouts(simulation, cube, model.history_.collapsed))
+
+
+def _fit(options: argparse.Namespace) -> None:
+    outputs = [path for path in (options.out, options.figure) if path is not None]
+    if options.file.resolve() in {path.resolve() for path in outputs}:
+        raise RefusalError(
+            f"outputs must be other files than the input; got {options.file} for both"
+        )
+    _check_outputs(outputs, overwrite=options.overwrite, new_folder=False)
+    training = {"latent_dim": options.latent_dim, "device": options.device}
+    for name in ("random_state", "max_epochs"):
+        if getattr(options, name) is not None:
+            training[name] = getattr(options, name)
+    with _step(f"loaded the libraries and {options.file}"):
+        from .adapters import py4dstem
+
+        cube = py4dstem.read(options.file)
+    # Before training, which may take long, so that what DPC refuses is refused at once.
+    with _step("ran py4DSTEM's COM and DPC"):
+        py4dstem.compare(cube, energy=options.energy)
+    with _step("trained and encoded"):
+        py4dstem.fit(cube, **training)
+    with _step(f"wrote {options.out}"):
+        py4dstem.save(cube, options.out, maps_only=True, overwrite=options.overwrite)
+    if options.figure is not None:
+        with _step(f"drew {options.figure}"):
+            py4dstem.plot(cube).savefig(options.figure, dpi=150)
+
+
+def _check_outputs(paths: Sequence[Path], *, overwrite: bool, new_folder: bool) -> None:
+    """Refuse what could not be written, before any work is done."""
+    from .adapters._py4dstem_tree import ENDINGS
+
+    for path, endings in zip(paths, (ENDINGS, FIGURES), strict=False):
+        if path.suffix.lower() not in endings:
+            raise RefusalError(
+                f"{path} must end in {', '.join(endings)}; got {path.suffix or 'none'}"
+            )
+        if path.is_dir():
+            raise RefusalError(f"{path} must be a file; it is a folder")
+        if path.exists() and not overwrite:
+            raise RefusalError(f"{path} exists; give --overwrite to replace it")
+        folder = path.parent
+        while new_folder and not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise RefusalError(f"{path} needs a folder that can be written to; {folder} is none")
+
+
+@contextmanager
+def _step(done: str) -> Iterator[None]:
+    """Say how long a step took, and turn what it refuses into one sentence."""
+    start = time.perf_counter()
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise RefusalError(
+            f"{error.name} is needed: pip install 'py4dstem-rrvae[py4dstem,plot]'"
+        ) from error
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise RefusalError(str(error).split("\n")[0]) from error
+    print(f"{done} ({time.perf_counter() - start:.1f} s)", flush=True)
+
+
+def _standouts(simulation: Simulation, cube: DataCube, collapsed: Sequence[bool]) -> str:
+    """Table of how far each defect stands out, in latent space and in COM."""
+    import numpy as np
+
+    from .maps import site_standout
+
+    step = simulation.scan_step
+    symbols = np.array(simulation.symbols)
+    defects = {
+        "vacancy": simulation.vacancies[0],
+        "silicon": simulation.positions[symbols == "Si"][0],
+    }
+    places = np.stack(list(defects.values()))
+    away = np.linalg.norm(simulation.positions[:, None] - places, axis=-1).min(axis=1)
+    sites = simulation.positions[(symbols == "C") & (away * step > PRISTINE)]
+    tree = cube.tree("rrvae")
+    com = [tree.tree(name).data for name in ("com_x", "com_y")]
+    latents = [tree.tree(f"z{k}").data for k, gone in enumerate(collapsed, 1) if not gone]
+    features = {
+        "COM magnitude": np.hypot(*com),
+        "COM x and y": np.stack(com, axis=-1),
+        "DPC phase": tree.tree("dpc_phase").data,
+    }
+    if latents:
+        features = {"latent space": np.stack(latents, axis=-1)} | features
+    lines = [
+        f"robust standard deviations from carbon sites over {PRISTINE:g} A from any defect,",
+        f"within {', '.join(f'{r:g}' for r in RADII)} A, whichever shows the defect best:",
+        " " * 16 + "".join(f"{name:>12}" for name in defects),
+    ]
+    for name, values in features.items():
+        found = [site_standout(values, sites, d, np.array(RADII) / step)[0] for d in places]
+        lines.append(f"  {name:<14}" + "".join(f"{number:12.1f}" for number in found))
+    return "\n".join(lines)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"py4dstem-rrvae: {message}", file=sys.stderr)

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One figure of the maps of a scan; the only importer of matplotlib.
+
+Built on `Figure` alone: no window opens and pyplot's state stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib_scalebar.scalebar import ScaleBar
+from numpy.typing import NDArray
+
+from .maps import LatentMap
+
+UNDEFINED = "0.6"
+FOLD_COLOURS = {
+    0: "0.85",
+    1: "#332288",
+    2: "#88ccee",
+    3: "#117733",
+    4: "#ddcc77",
+    5: "#aa4499",
+    6: "#cc6677",
+}
+CYCLE = 2 * np.pi
+SYMBOLS = {
+    "A": "Å",
+    "um": "µm",
+    "pixels": "px",
+    "A^-1": "Å$^{-1}$",
+    "dimensionless": "",
+    "2 pi rad": "2π rad",
+}
+OKLAB_TO_LMS = np.array(
+    [
+        [1, 0.3963377774, 0.2158037573],
+        [1, -0.1055613458, -0.0638541728],
+        [1, -0.0894841775, -1.2914855480],
+    ]
+)
+LMS_TO_SRGB = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+)
+PANEL = 2.6
+"""Width of a panel, in inches."""
+
+
+def maps_figure(
+    maps: Mapping[str, LatentMap],
+    *,
+    pixel_size: float,
+    units: str,
+    title: str | None = None,
+    collapsed: Container[str] = (),
+) -> Figure:
+    """Draw COM, DPC phase, latents, angle, fold and error side by side, with scale bars.
+
+    Parameters
+    ----------
+    maps
+        Any of ``com_x`` with ``com_y``, ``dpc_phase``, ``z1``, ``z2``, ..., ``angle`` with
+        ``fold``, and ``error``; each 2-D of one shape. Other names are not drawn.
+    pixel_size, units
+        Distance between neighbouring positions.
+    title
+        Title of the figure.
+    collapsed
+        Names of latents that carry nothing; their titles say so.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw, or the maps are not 2-D of one shape.
+    """
+    shapes = {map_.values.shape for map_ in maps.values()}
+    if maps and (len(shapes) != 1 or len(min(shapes)) != 2):
+        raise ValueError(f"maps must be 2-D of one shape; got {sorted(shapes)}")
+    panels = _panels(maps, collapsed)
+    if not panels:
+        raise ValueError(
+            f"maps must hold one of com_x with com_y, dpc_phase, z1, angle, fold, error; "
+            f"got {', '.join(maps) or 'none'}"
+        )
+    figure, axes = _grid(len(panels), min(shapes))
+    for ax, (name, draw) in zip(axes, panels.items(), strict=True):
+        draw(ax)
+        ax.set_title(name, fontsize=10)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        _add_scale_bar(ax, pixel_size, units, min(shapes)[1])
+    if title is not None:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _panels(
+    maps: Mapping[str, LatentMap], collapsed: Container[str]
+) -> dict[str, Callable[[Axes], None]]:
+    """Title of each panel, in order, and what draws it."""
+    panels: dict[str, Callable[[Axes], None]] = {}
+    if "com_x" in maps and "com_y" in maps:
+        x, y = maps["com_x"], maps["com_y"]
+        length, direction = np.hypot(x.values, y.values), np.arctan2(y.values, x.values)
+        panels["COM magnitude"] = partial(_sequential, length, x.units, "inferno")
+        panels["COM direction"] = partial(_cyclic, direction)
+    if "dpc_phase" in maps:
+        phase = maps["dpc_phase"]
+        panels["DPC phase"] = partial(_sequential, phase.values, phase.units, "inferno")
+    numbers = sorted(int(name[1:]) for name in maps if name[:1] == "z" and name[1:].isdigit())
+    for name in (f"z{number}" for number in numbers):
+        latent = maps[name]
+        label = f"{name} (collapsed)" if name in collapsed else name
+        panels[label] = partial(_sequential, latent.values, latent.units, "viridis")
+    if "angle" in maps:
+        angle = maps["angle"]
+        fold = CYCLE / np.asarray(CYCLE if angle.period is None else angle.period)
+        label = "angle x fold" if (fold[np.isfinite(fold)] > 1).any() else "angle"
+        panels[label] = partial(_cyclic, angle.values * fold)
+    if "fold" in maps:
+        panels["fold"] = partial(_folds, maps["fold"].values)
+    if "error" in maps:
+        error = maps["error"]
+        panels["error"] = partial(_sequential, error.values, error.units, "magma")
+    return panels
+
+
+def _grid(count: int, scan_shape: tuple[int, ...]) -> tuple[Figure, list[Axes]]:
+    columns = min(count, 3 if count <= 6 else 4)
+    rows = -(-count // columns)
+    tall = float(np.clip(scan_shape[0] / scan_shape[1], 0.4, 2.5))
+    figure = Figure(
+        figsize=(columns * (PANEL + 0.6), rows * (0.92 * PANEL * tall + 0.35) + 0.4),
+        layout="constrained",
+    )
+    axes = [figure.add_subplot(rows, columns, k + 1) for k in range(count)]
+    return figure, axes
+
+
+def _sequential(values: NDArray[Any], units: str, colours: str, ax: Axes) -> None:
+    low, high = _limits(values)
+    image = ax.imshow(values, cmap=_with_undefined(colours), vmin=low, vmax=high)
+    _colour_bar(ax, image, units)
+
+
+def _limits(values: NDArray[Any]) -> tuple[float, float]:
+    """Percentiles, so that one bad position does not take all the colours."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = np.percentile(finite, [0.5, 99.5])
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def _cyclic(values: NDArray[Any], ax: Axes) -> None:
+    image = ax.imshow(
+        np.mod(values, CYCLE),
+        cmap=cyclic_colours(),
+        vmin=0,
+        vmax=CYCLE,
+        interpolation="nearest",
+    )
+    bar = _colour_bar(ax, image, "rad")
+    bar.set_ticks([0, np.pi, CYCLE], labels=["0", "π", "2π"])
+
+
+def _folds(fold: NDArray[Any], ax: Axes) -> None:
+    present = [int(n) for n in np.unique(fold)]
+    index = np.searchsorted(present, fold)
+    higher = colormaps["tab20"]
+    colours = ListedColormap([FOLD_COLOURS.get(n, higher(n % 20)) for n in present])
+    norm = BoundaryNorm(np.arange(len(present) + 1) - 0.5, len(present))
+    image = ax.imshow(index, cmap=colours, norm=norm, interpolation="nearest")
+    bar = _colour_bar(ax, image, "")
+    bar.set_ticks(range(len(present)), labels=[str(n) if n else "none" for n in present])
+    bar.ax.tick_params(length=0)
+
+
+def cyclic_colours(steps: int = 256) -> Colormap:
+    """Hues of one lightness and chroma, so that no direction looks brighter than another.
+
+    The circle lies in Oklab (B. Ottosson, 2020) at the largest chroma that sRGB holds throughout.
+    Undefined values are grey.
+    """
+    hue = np.linspace(0, CYCLE, steps, endpoint=False)
+    lab = np.stack([np.full(steps, 0.74), 0.124 * np.cos(hue), 0.124 * np.sin(hue)])
+    lms = (OKLAB_TO_LMS @ lab) ** 3
+    linear = np.clip(LMS_TO_SRGB @ lms, 0, 1).T
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return ListedColormap(np.clip(srgb, 0, 1), name="cyclic").with_extremes(bad=UNDEFINED)
+
+
+def _with_undefined(name: str) -> Colormap:
+    return colormaps[name].with_extremes(bad=UNDEFINED)
+
+
+def _colour_bar(ax: Axes, image: AxesImage, units: str) -> Colorbar:
+    bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.04, 0, 0.05, 1)))
+    bar.set_label(SYMBOLS.get(units, units), fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_linewidth(0.5)
+    return bar
+
+
+def _add_scale_bar(ax: Axes, pixel_size: float, units: str, width: int) -> None:
+    """A bar of 1, 2 or 5 times a power of ten, at most a third of the image wide."""
+    longest = pixel_size * width / 3
+    step = 10.0 ** np.floor(np.log10(longest))
+    length = max(k * step for k in (1, 2, 5) if k * step <= longest)
+    ax.add_artist(
+        ScaleBar(
+            pixel_size,
+            # Scan units are the user's own words; the library knows but some of them.
+            units="px",
+            dimension="pixel-length",
+            fixed_value=length,
+            scale_formatter=lambda value, _: f"{value:g} {SYMBOLS.get(units, units)}",
+            location="lower right",
+            box_alpha=0.7,
+            font_properties={"size": 8},
+        )
+    )
