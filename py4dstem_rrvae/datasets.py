@@ -4,6 +4,7 @@
 Only h5py is needed here, neither abTEM nor a host.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -357,7 +358,7 @@ def graphene(host: Host = "py4dstem") -> Any:
     if host == "py4dstem":
         from .adapters import py4dstem
 
-        convert = py4dstem.datacube
+        convert: Callable[..., Any] = py4dstem.datacube
     else:
         from .adapters import hyperspy
 

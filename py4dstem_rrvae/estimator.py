@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -25,7 +26,7 @@ from .core.intensity import (
 )
 from .core.model import BACKGROUNDS, Background, Inference, LatentModel, PolarRRVAE
 from .core.polar import Detector, PolarGrid, PolarTransform, center_of_mass
-from .core.training import Schedule, settle_latents, split, train
+from .core.training import Schedule, fit_model, settle_latents, split
 from .frames import Frames
 
 FloatArray = NDArray[np.float64]
@@ -117,8 +118,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         not whole numbers from 0 up get an estimated gain; negative intensities left after binning
         count as 0 except in "linear". Dead and hot pixels go into the background.
     background
-        What is fixed to the detector and takes no part in turns: "auto" (started at the scan's mean
-        pattern and learned), "mean", "radial" (the mean over the angle too) or None.
+        What is fixed to the detector and takes no part in turns: "auto" (learned, started at the
+        scan's mean pattern or at its mean over the angle, whichever explains held-out patterns
+        better), "mean", "radial" (the mean over the angle too), both held fixed, or None.
     mirror
         Whether a pattern and its mirror image are one; not available yet.
     sample
@@ -222,11 +224,16 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         stabilised = intensity(binned)
         seed = int(rng.integers(2**31))
         generator = torch.Generator().manual_seed(seed)
-        model = _new_model(self.latent_dim, transform, seed)
-        model.initialise(stabilised, self.background)
-        training, validation = split(stabilised, generator)
-        history = train(model, training, validation, self._schedule(), generator, self.progress)
-        settle_latents(model, validation, history, generator)
+        parts = split(stabilised, generator)
+        model, history = fit_model(
+            partial(_new_model, self.latent_dim, transform, seed),
+            parts,
+            self.background,
+            self._schedule(),
+            seed,
+            self.progress,
+        )
+        settle_latents(model, parts[1], history, generator)
         dose = binned.sum(dim=(1, 2)).mean().item()
         offset = _angle_offset(model, stabilised, intensity, grid)
         self.fitted_ = Fitted(model, detector, frames.q_units, grid, intensity, dose, offset)
@@ -416,7 +423,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 def choose_device(name: str) -> torch.device:
     """Torch device of a name; "auto" is cuda, else mps, else cpu."""
     if name != "auto":
-        return torch.device(name)
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f'device must be "auto" or one this torch can use; got {name!r}: {reason}'
+            ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

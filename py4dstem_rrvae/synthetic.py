@@ -79,8 +79,8 @@ def _lobed_ring(radius: Array, angle: Array, lobes: Array, deformation: Array) -
 
 def _twisted_rings(radius: Array, angle: Array, twist: Array, deformation: Array) -> Array:
     """Two 3-fold rings; the classes differ in the angle between them alone."""
-    inner = np.exp(-0.5 * ((radius - 0.35 * (1 + 0.06 * deformation)) / 0.07) ** 2)
-    outer = np.exp(-0.5 * ((radius - 0.70) / 0.07) ** 2)
+    inner = np.exp(-0.5 * ((radius - 0.35 * (1 + 0.06 * deformation)) / 0.05) ** 2)
+    outer = np.exp(-0.5 * ((radius - 0.72) / 0.05) ** 2)
     twisted: Array = (
         2 * inner * np.exp(2.0 * np.cos(3 * angle))
         + outer * np.exp(2.0 * np.cos(3 * (angle - twist)))

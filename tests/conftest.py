@@ -12,7 +12,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def lobes():
     """Patterns to train on."""
-    return synthetic.lobes(600, size=32, counts=3000)
+    return synthetic.lobes(1000, size=32, counts=3000)
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +24,4 @@ def unseen():
 @pytest.fixture(scope="session")
 def trained(lobes):
     """Fitted estimator; tests must leave it as it is."""
-    return RRVAE(max_epochs=15, random_state=0, progress=False, device="cpu").fit(lobes.frames)
+    return RRVAE(max_epochs=25, random_state=0, progress=False, device="cpu").fit(lobes.frames)

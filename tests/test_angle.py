@@ -133,6 +133,14 @@ def test_fold_is_zero_without_structure_above_the_noise(amplitude):
     assert angle.fold(harmonics(range(1, 32), amplitude)).item() == 0
 
 
+def test_a_faint_pattern_is_not_taken_for_symmetric():
+    # Every order for itself, and what breaks the symmetry of two, lies below the noise.
+    faint = harmonics([1, 2, 3])
+    energy = 2 * faint[..., 1:].abs().square().sum(dim=1)
+    faint[..., 1:4] *= (12 / energy[0, :3]).sqrt()
+    assert angle.fold(faint).item() == 1
+
+
 def test_fold_ignores_a_break_of_symmetry_below_the_noise():
     assert angle.fold(harmonics([6]) + harmonics([1], 0.2)).item() == 6
 

@@ -82,7 +82,9 @@ def fold(harmonics: Tensor) -> Tensor:
     result = torch.ones(len(energy), dtype=torch.int64, device=energy.device)
     for n in reversed(FOLDS):
         breaking = energy[:, order % n != 0].sum(dim=-1)
-        result[breaking < (IMPERFECT * total).clamp(min=DETECTABLE)] = n
+        unbroken = breaking < (IMPERFECT * total).clamp(min=DETECTABLE)
+        # What is left must itself be seen, or a faint pattern would pass for any high order.
+        result[unbroken & (total - breaking >= DETECTABLE)] = n
     result[total < DETECTABLE] = 0
     return result
 

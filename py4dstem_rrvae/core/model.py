@@ -20,6 +20,7 @@ from . import angle
 from .networks import PolarDecoder, PolarEncoder
 
 Background = Literal["auto", "mean", "radial"] | None
+Start = Literal["mean", "radial"]
 BACKGROUNDS: tuple[str | None, ...] = (*get_args(get_args(Background)[0]), None)
 
 # Share of a new batch in the running estimate of the noise variance.
@@ -68,7 +69,7 @@ class LatentModel(nn.Module):
     noise_variance: Tensor
     kept: Tensor
 
-    def initialise(self, patterns: Tensor, background: Background) -> None:
+    def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
         """Start what is not a network from ``patterns (n, R, A)``."""
         raise NotImplementedError
 
@@ -155,14 +156,16 @@ class PolarRRVAE(LatentModel):
         self._masked = bool((weight < 1).any())
 
     @torch.no_grad()
-    def initialise(self, patterns: Tensor, background: Background) -> None:
+    def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
         """Start background, scale and noise from ``patterns (n, R, A)``.
 
-        "auto" starts the background at the mean pattern and learns it with the rest; "mean" and
-        "radial" (the mean over the angle too) hold it fixed; None means no background. The noise
-        starts at the size of the whole signal and falls as the model learns, which anneals it.
+        A background of "auto" starts at the mean pattern, or at that pattern's mean over the angle
+        ("radial"), and is learned with the rest; "mean" and "radial" hold it fixed; None means no
+        background. The noise starts at the size of the whole signal and falls as the model learns,
+        which anneals it.
         """
-        self._start_background(patterns, background)
+        self._start_background(patterns, start if background == "auto" else background)
+        self.background.requires_grad_(background == "auto")
         squared = (self.weight * (patterns - self.background).square()).sum(dim=(1, 2)).mean()
         self.scale.copy_((squared / self.dof.sum()).sqrt())
         self.noise_variance.fill_(self.scale.square())
@@ -174,7 +177,7 @@ class PolarRRVAE(LatentModel):
         The learned background follows from M steps: the mean of what turned decoded patterns leave.
         A gradient through the encoder would instead bend the background to suit the encoder.
         """
-        self._start_background(patterns, background)
+        self._start_background(patterns, "mean" if background == "auto" else background)
         mean = self.background.clone()
         for _ in range(ADOPTION_STEPS if background == "auto" else 0):
             turned = torch.zeros_like(mean)
@@ -185,14 +188,13 @@ class PolarRRVAE(LatentModel):
             self.background.copy_(mean - turned / len(patterns))
         self.measure_noise(patterns)
 
-    def _start_background(self, patterns: Tensor, background: Background) -> None:
+    def _start_background(self, patterns: Tensor, start: Start | None) -> None:
         mean = patterns.mean(dim=0)
-        if background is None:
+        if start is None:
             mean = torch.zeros_like(mean)
-        elif background == "radial":
+        elif start == "radial":
             mean = mean.mean(dim=-1, keepdim=True).expand_as(mean)
         self.background.copy_(mean)
-        self.background.requires_grad_(background == "auto")
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of z, each (B, d), from ``x (B, R, A)``."""

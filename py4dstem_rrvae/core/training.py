@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .model import LatentModel
+from .model import Background, LatentModel, Start
 
 HELD_OUT = 0.15
+# Epochs after which the two starts of a background are compared.
+PILOT_EPOCHS = 8
 # Nothing but this keeps a decoder from turning its pattern a little as z moves, which the angle
 # would have to undo: without it the angle error reaches 1.7 of its bound, with it 1.0.
 DECODER_DECAY = 0.05
@@ -59,6 +62,8 @@ class History:
         Held-out KL divergence per latent, per epoch.
     best_epoch : int
         Epoch whose weights were kept.
+    background_start : {"mean", "radial"} or None
+        Where a learned background started.
     stopped : {"max_epochs", "plateau", "interrupted"}
         Why training ended.
     repeatability : list of float
@@ -72,6 +77,7 @@ class History:
     noise: list[float] = field(default_factory=list)
     kl: list[list[float]] = field(default_factory=list)
     best_epoch: int = -1
+    background_start: Start | None = None
     stopped: Literal["max_epochs", "plateau", "interrupted"] = "max_epochs"
     repeatability: list[float] = field(default_factory=list)
     collapsed: list[bool] = field(default_factory=list)
@@ -82,6 +88,53 @@ def split(patterns: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
     order = torch.randperm(len(patterns), generator=generator).to(patterns.device)
     held_out = max(1, round(HELD_OUT * len(patterns)))
     return patterns[order[held_out:]], patterns[order[:held_out]]
+
+
+def fit_model(
+    build: Callable[[], LatentModel],
+    patterns: tuple[Tensor, Tensor],
+    background: Background,
+    schedule: Schedule,
+    seed: int,
+    progress: bool = False,
+) -> tuple[LatentModel, History]:
+    """Build and train a model, its background started from the better side.
+
+    From the mean pattern, a background never quite lets go of the few grains of a polycrystal that
+    the mean consists of (three grains: angle error 0.6 to 0.8 degrees, against 0.3); from the mean
+    over the angle, it never reaches a hot pixel, and the model locks its angle onto the detector.
+    Short trials of both tell by their held-out loss which one a scan needs.
+
+    Parameters
+    ----------
+    build
+        Makes a new model, the same each time.
+    patterns : (Tensor, Tensor)
+        Training and held-out patterns, from `split`.
+    background, schedule, progress
+        See `LatentModel.initialise` and `train`.
+    seed
+        Of the batches and latent samples.
+    """
+
+    def run(start: Start, schedule: Schedule) -> tuple[LatentModel, History]:
+        model = build()
+        model.initialise(patterns[0], background, start)
+        generator = torch.Generator().manual_seed(seed)
+        history = train(model, *patterns, schedule, generator, progress)
+        history.background_start = start if background == "auto" else None
+        return model, history
+
+    if background != "auto":
+        return run("mean", schedule)
+    pilot = replace(schedule, max_epochs=min(PILOT_EPOCHS, schedule.max_epochs))
+    losses: dict[Start, float] = {}
+    for start in get_args(Start):
+        model, history = run(start, pilot)
+        if history.stopped == "interrupted":
+            return model, history
+        losses[start] = min(history.validation_loss)
+    return run(min(losses, key=losses.__getitem__), schedule)
 
 
 def train(

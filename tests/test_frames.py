@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every kind of array gives the same patterns, block by block; what is no scan is refused."""
+
+import dask.array as da
+import h5py
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from py4dstem_rrvae import frames as module
+from py4dstem_rrvae.frames import Frames, estimate_center
+
+SHAPE = (3, 5, 9, 11)
+PATTERNS = np.random.default_rng(0).poisson(5.0, SHAPE).astype(np.uint16)
+
+
+def memmap(values, tmp_path):
+    array = np.memmap(tmp_path / "patterns.raw", values.dtype, "w+", shape=values.shape)
+    array[:] = values
+    array.flush()
+    return np.memmap(tmp_path / "patterns.raw", values.dtype, "r", shape=values.shape)
+
+
+def hdf5(values, tmp_path):
+    return h5py.File(tmp_path / "patterns.h5", "w").create_dataset("patterns", data=values)
+
+
+def dask_in_one(values, _):
+    return da.from_array(values, chunks=-1)
+
+
+def dask_split_detector(values, _):
+    """Chunks that divide nothing evenly, the detector axes least of all."""
+    return da.from_array(values, chunks=(*(2,) * (values.ndim - 2), 4, 7))
+
+
+def plain(values, _):
+    return values
+
+
+KINDS = [plain, memmap, hdf5, dask_in_one, dask_split_detector]
+
+
+def joined(frames):
+    """All blocks, after a check that they cover the scan once and in order."""
+    parts, end = [], 0
+    for where, block in frames.blocks():
+        assert isinstance(block, np.ndarray)
+        assert (where.start, where.stop, where.step) == (end, end + len(block), None)
+        parts.append(block)
+        end = where.stop
+    assert end == len(frames)
+    return np.concatenate(parts)
+
+
+@pytest.fixture(params=[None, 3, 1], ids=["one block", "few patterns", "one pattern"])
+def small_blocks(request, monkeypatch):
+    """Let a block hold so many patterns at most."""
+    if request.param is not None:
+        monkeypatch.setattr(module, "BLOCK_BYTES", request.param * PATTERNS[0, 0].nbytes)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("leading", [(), (7,), (3, 5), (2, 3, 4)])
+def test_blocks_cover_any_array_once_in_order(kind, leading, tmp_path):
+    values = np.random.default_rng(1).poisson(5.0, (*leading, 9, 11)).astype(np.uint16)
+    frames = Frames(kind(values, tmp_path))
+    assert (frames.scan_shape, frames.detector_shape) == (leading, (9, 11))
+    np.testing.assert_array_equal(joined(frames), values.reshape(-1, 9, 11))
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 6, 15, 99])
+def test_sample_is_the_same_from_any_array(kind, n, tmp_path):
+    frames = Frames(kind(PATTERNS, tmp_path))
+    where, patterns = frames.sample(n, np.random.default_rng(3))
+    want, _ = Frames(PATTERNS).sample(n, np.random.default_rng(3))
+    np.testing.assert_array_equal(where, want)
+    np.testing.assert_array_equal(patterns, PATTERNS.reshape(-1, 9, 11)[where])
+    assert len(np.unique(where)) == len(where) == min(n, 15)
+    assert (np.diff(where) > 0).all()
+
+
+def test_sample_is_drawn_from_the_whole_scan():
+    drawn = [Frames(PATTERNS).sample(3, np.random.default_rng(seed))[0] for seed in range(40)]
+    assert set(np.concatenate(drawn)) == set(range(15))
+
+
+@pytest.mark.parametrize("leading", [(60,), (6, 10), (2, 3, 10)])
+def test_blocks_are_bounded(leading, monkeypatch):
+    values = np.zeros((*leading, 8, 8), dtype=np.float32)
+    for patterns in (1, 4, 10, 25):
+        limit = patterns * 8 * 8 * 4
+        monkeypatch.setattr(module, "BLOCK_BYTES", limit)
+        assert max(block.nbytes for _, block in Frames(values).blocks()) <= limit
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">i4", ">f4", ">f8", "?", "f2", "u1", "i8"])
+def test_any_dtype_is_passed_on_as_it_is(dtype):
+    values = (PATTERNS % 2).astype(dtype)
+    frames = Frames(values)
+    np.testing.assert_array_equal(joined(frames), values.reshape(-1, 9, 11))
+    _, drawn = frames.sample(4, np.random.default_rng(0))
+    assert drawn.dtype == values.dtype
+
+
+def test_a_view_in_another_order_is_read_right():
+    values = np.asfortranarray(PATTERNS)[::-1, ::2]
+    np.testing.assert_array_equal(joined(Frames(values)), values.reshape(-1, 9, 11))
+
+
+def test_a_list_of_patterns_is_an_array():
+    frames = Frames(PATTERNS[0].tolist())
+    np.testing.assert_array_equal(joined(frames), PATTERNS[0])
+
+
+def test_single_pattern():
+    frames = Frames(PATTERNS[0, 0])
+    assert len(frames) == 1
+    np.testing.assert_array_equal(frames.sample(5, np.random.default_rng(0))[1], PATTERNS[0, :1])
+
+
+def test_nothing_is_computed_before_blocks_are_asked_for():
+    def fail(_):
+        raise RuntimeError("computed")
+
+    lazy = da.from_array(PATTERNS, chunks=2).map_blocks(fail, meta=np.empty(0, PATTERNS.dtype))
+    frames = Frames(lazy, center=(4.0, 5.0))
+    with pytest.raises(RuntimeError, match="computed"):
+        next(frames.blocks())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite_patterns_are_refused(kind, bad, tmp_path):
+    values = PATTERNS.astype(np.float32)
+    values[2, 4, 8, 10] = bad
+    frames = Frames(kind(values, tmp_path))
+    with pytest.raises(ValueError, match="patterns must be finite; got 1 NaN or infinite"):
+        list(frames.blocks())
+    with pytest.raises(ValueError, match="patterns must be finite; got 1 NaN or infinite"):
+        frames.sample(15, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "error", "match"),
+    [
+        (np.ones(9), ValueError, r"patterns must have shape \(\.\.\., H, W\); got \(9,\)"),
+        (np.ones((9, 9), complex), TypeError, "patterns must be real numbers; got dtype complex"),
+        (np.full((9, 9), "a"), TypeError, "patterns must be real numbers; got dtype <U1"),
+        (np.full((9, 9), None), TypeError, "patterns must be real numbers; got dtype object"),
+        (np.ones((3, 7, 9)), ValueError, "at least 8 x 8 pixels; got 7 x 9"),
+        (np.ones((3, 9, 7)), ValueError, "at least 8 x 8 pixels; got 9 x 7"),
+        (np.ones((0, 9, 9)), ValueError, r"at least one position; got shape \(0, 9, 9\)"),
+        (np.ones((3, 0, 9, 9)), ValueError, r"at least one position; got shape \(3, 0, 9, 9\)"),
+        (None, (TypeError, ValueError), "patterns must"),
+    ],
+)
+def test_what_is_no_scan_is_refused(patterns, error, match):
+    with pytest.raises(error, match=match):
+        Frames(patterns)
+
+
+@pytest.mark.parametrize(
+    ("option", "match"),
+    [
+        ({"center": (4.0, 5.0, 6.0)}, r"center must be \(row, col\) or have shape \(3, 5, 2\)"),
+        ({"center": np.ones((5, 3, 2))}, r"got shape \(5, 3, 2\)"),
+        ({"center": (4.0, 10.5)}, r"center must lie on the detector of \(9, 11\) pixels; .*10\.5"),
+        ({"center": (-0.1, 5.0)}, "center must lie on the detector"),
+        ({"center": (np.nan, 5.0)}, "center must lie on the detector"),
+        ({"center": np.full((3, 5, 2), 9.0)}, "center must lie on the detector"),
+        ({"mask": np.ones((11, 9), bool)}, r"mask must be boolean of shape \(9, 11\).*\(11, 9\)"),
+        ({"mask": np.ones((9, 11))}, "mask must be boolean .* got float64"),
+        ({"mask": np.zeros((9, 11), bool)}, "mask must keep at least one pixel"),
+        ({"matrix": np.ones((2, 2))}, r"matrix must be an invertible \(2, 2\) array"),
+        ({"matrix": np.eye(3)}, r"matrix must be an invertible \(2, 2\) array"),
+        ({"matrix": np.full((2, 2), np.nan)}, r"matrix must be an invertible \(2, 2\) array"),
+    ],
+)
+def test_geometry_that_cannot_be_is_refused(option, match):
+    with pytest.raises(ValueError, match=match):
+        Frames(PATTERNS, **option)
+
+
+def test_of_puts_what_is_given_by_hand_first():
+    mask = np.ones((9, 11), dtype=bool)
+    frames = Frames(PATTERNS, center=(4.0, 5.0), q_units="A^-1")
+    assert tuple(Frames.of(frames).center) == (4.0, 5.0)
+    other = Frames.of(frames, center=(3.0, 6.0), mask=mask)
+    assert tuple(other.center) == (3.0, 6.0)
+    assert other.mask is mask
+    assert (other.q_units, tuple(frames.center)) == ("A^-1", (4.0, 5.0))
+
+
+def test_of_checks_what_is_given_by_hand():
+    with pytest.raises(ValueError, match="center must lie on the detector"):
+        Frames.of(PATTERNS, center=(40.0, 5.0))
+
+
+def test_origins_of_positions():
+    center = np.stack(np.meshgrid(np.linspace(3, 4, 3), np.linspace(5, 6, 5), indexing="ij"), -1)
+    frames = Frames(PATTERNS, center=center)
+    np.testing.assert_array_equal(frames.origins(np.array([7])), center[1, 2][None])
+    assert frames.detector().center == pytest.approx((3.5, 5.5))
+    assert frames.wander(frames.detector()) == pytest.approx(0.5)
+
+
+def test_one_centre_serves_all_positions():
+    frames = Frames(PATTERNS, center=(3.3, 5.6))
+    assert frames.origins(np.arange(3)) is None
+    assert frames.detector().center == (3.3, 5.6)
+    assert frames.wander(frames.detector()) == 0.0
+
+
+def test_unknown_centre_needs_patterns():
+    with pytest.raises(ValueError, match="centre is unknown and there are no patterns"):
+        Frames(PATTERNS).detector()
+
+
+CENTER = (20.35, 26.8)
+
+
+def disc(shape=(44, 52), center=CENTER, radius=12.0):
+    row, col = np.indices(shape)
+    distance = np.hypot(row - center[0], col - center[1])
+    return 40 / (1 + np.exp((distance - radius) / 0.8)) + 1.0
+
+
+@pytest.mark.parametrize("center", [CENTER, (18.0, 30.0), (25.5, 20.25)])
+@pytest.mark.parametrize("radius", [6.0, 12.0, 16.0])
+def test_centre_of_a_disc(center, radius):
+    found = estimate_center(disc(center=center, radius=radius), None)
+    assert found == pytest.approx(center, abs=0.1)
+
+
+def test_centre_despite_hot_and_dead_pixels():
+    pattern = disc()
+    rng = np.random.default_rng(0)
+    hot, dead = rng.integers(0, 44, (2, 15)), rng.integers(0, 44, (2, 30))
+    pattern[tuple(dead)] = 0
+    pattern[tuple(hot)] = 1e5
+    assert estimate_center(pattern, None) == pytest.approx(CENTER, abs=0.1)
+
+
+def test_centre_despite_structure_within_the_disc():
+    row, col = np.indices((44, 52))
+    tilted = disc() * (1 + 0.015 * (row - CENTER[0]) - 0.01 * (col - CENTER[1]))
+    found, mass = (
+        np.hypot(*np.subtract(place, CENTER))
+        for place in (estimate_center(tilted, None), ndimage.center_of_mass(tilted))
+    )
+    assert found < 0.8 * mass
+
+
+def test_masked_pixels_do_not_move_the_centre():
+    pattern, mask = disc(), np.ones((44, 52), dtype=bool)
+    mask[:6] = False
+    pattern[:6] = 1e4
+    assert estimate_center(pattern, mask) == pytest.approx(CENTER, abs=0.1)
+
+
+def test_centre_of_a_noisy_scan():
+    patterns = np.random.default_rng(0).poisson(disc() / 10, (200, 44, 52))
+    assert Frames(patterns).detector(patterns).center == pytest.approx(CENTER, abs=0.1)

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The training loop: what it keeps, when it stops, and which latents it switches off."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from py4dstem_rrvae import synthetic
+from py4dstem_rrvae.core.intensity import Intensity
+from py4dstem_rrvae.core.model import PolarRRVAE
+from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarTransform
+from py4dstem_rrvae.core.training import Schedule, settle_latents, split, train
+from py4dstem_rrvae.estimator import _new_model
+
+TRANSFORM = PolarTransform(Detector((32, 32), (15.5, 15.5), np.eye(2)), PolarGrid(16.0, 10, 32))
+SCHEDULE = Schedule(max_epochs=8, batch_size=32, learning_rate=5e-3)
+
+
+def stabilised(frames):
+    return Intensity("sqrt")(TRANSFORM(frames))
+
+
+@pytest.fixture(scope="module")
+def halves():
+    return split(stabilised(synthetic.lobes(300, size=32).frames), seeded())
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def new_model(patterns, latent_dim=2):
+    model = _new_model(latent_dim, TRANSFORM, seed=0)
+    model.initialise(patterns, "auto")
+    return model
+
+
+def run(halves, schedule=SCHEDULE, seed=1, model=None):
+    model = model or new_model(halves[0])
+    return model, train(model, *halves, schedule, seeded(seed))
+
+
+def negative_elbo(model, patterns):
+    """Held-out loss with the latent samples that training takes for it."""
+    with torch.no_grad():
+        noise = torch.randn((len(patterns), model.latent_dim), generator=seeded(0))
+        log_likelihood, kl = model.elbo_terms(patterns, noise)
+        return (kl.sum(dim=-1) - log_likelihood).mean().item()
+
+
+class KeepsItsNoise(PolarRRVAE):
+    """Leaves out the last step of training, so that its loss is the one it was chosen by."""
+
+    def measure_noise(self, x):
+        pass
+
+
+def keeps_its_noise(patterns):
+    model = new_model(patterns)
+    model.__class__ = KeepsItsNoise
+    return model
+
+
+def test_split_holds_each_pattern_once():
+    patterns = torch.arange(100.0)[:, None, None]
+    training, held_out = split(patterns, seeded())
+    assert (len(training), len(held_out)) == (85, 15)
+    assert torch.equal(torch.cat([training, held_out]).sort(dim=0).values, patterns)
+    assert not torch.equal(held_out.sort(dim=0).values, patterns[-15:])
+
+
+def test_loss_falls(halves):
+    _, history = run(halves)
+    assert len(history.train_loss) == len(history.validation_loss) == 8
+    assert history.train_loss[-1] < history.train_loss[0] - 50
+    assert min(history.validation_loss) < history.validation_loss[0] - 50
+    assert history.noise[-1] < 0.8 * history.noise[0]
+
+
+def test_history_holds_the_divergence_of_each_latent(halves):
+    model, history = run(halves)
+    assert np.shape(history.kl) == (8, 2)
+    with torch.no_grad():
+        _, kl = model.latent_summary(halves[1])
+    np.testing.assert_allclose(history.kl[history.best_epoch], kl, rtol=1e-4)
+
+
+def test_weights_of_the_best_epoch_are_kept(halves):
+    # A rate at which the last epoch is not the best one.
+    schedule = Schedule(max_epochs=12, batch_size=16, learning_rate=5e-2)
+    model, history = run(halves, schedule, model=keeps_its_noise(halves[0]))
+    best = min(history.validation_loss)
+    assert history.validation_loss[history.best_epoch] == best < history.validation_loss[-1]
+    assert negative_elbo(model, halves[1]) == pytest.approx(best, rel=1e-6)
+    assert not model.training
+
+
+def test_training_stops_on_a_plateau():
+    noise = torch.randn((60, *TRANSFORM.grid.shape), generator=seeded(3))
+    schedule = Schedule(max_epochs=200, batch_size=8, learning_rate=1e-2, patience=0.02)
+    _, history = run((noise[:40], noise[40:]), schedule)
+    assert history.stopped == "plateau"
+    assert len(history.validation_loss) == history.best_epoch + 1 + 4 < 200
+
+
+def test_training_ends_after_the_last_epoch(halves):
+    _, history = run(halves, Schedule(max_epochs=2, batch_size=64, learning_rate=1e-3))
+    assert history.stopped == "max_epochs"
+    assert len(history.validation_loss) == 2
+
+
+def interrupt(monkeypatch, calls):
+    """Press Ctrl-C in the middle of a later call."""
+    elbo_terms, left = PolarRRVAE.elbo_terms, [calls]
+
+    def counted(self, x, noise):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return elbo_terms(self, x, noise)
+
+    monkeypatch.setattr(PolarRRVAE, "elbo_terms", counted)
+
+
+# 255 patterns in batches of 32 are 8 calls, and the held-out ones another.
+@pytest.mark.parametrize("calls", [3 * 9 + 4, 3 * 9 + 8], ids=["training", "validating"])
+def test_interrupt_keeps_what_was_learned(calls, halves, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, calls)
+        model, history = run(halves, model=keeps_its_noise(halves[0]))
+    assert history.stopped == "interrupted"
+    assert len(history.validation_loss) == 3
+    untrained = negative_elbo(new_model(halves[0]).eval(), halves[1])
+    kept = negative_elbo(model, halves[1])
+    assert kept == pytest.approx(min(history.validation_loss), rel=1e-6)
+    assert kept < untrained - 50
+    assert not model.training
+
+
+def test_lists_of_an_interrupted_history_have_one_length(halves, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3 * 9 + 8)
+        _, history = run(halves)
+    lists = (history.train_loss, history.validation_loss, history.noise, history.kl)
+    assert {len(values) for values in lists} == {3}
+
+
+def test_interrupt_in_the_first_epoch_leaves_a_usable_model(halves, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 5)
+        model, history = run(halves)
+    assert history.stopped == "interrupted"
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert torch.isfinite(model.infer(halves[1]).z).all()
+
+
+def test_other_exceptions_are_not_swallowed(halves, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(PolarRRVAE, "elbo_terms", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        run(halves)
+
+
+def test_same_seed_gives_the_same_weights_bit_for_bit(halves):
+    (one, first), (same, second), (other, _) = (run(halves, seed=s) for s in (1, 1, 2))
+    assert first == second
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, same.state_dict()[name]), name
+    assert not torch.equal(one.background, other.background)
+
+
+def test_training_leaves_the_global_generator_alone(halves):
+    before = torch.random.get_rng_state()
+    run(halves)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_fixed_background_is_not_trained(halves):
+    model = new_model(halves[0])
+    model.initialise(halves[0], "mean")
+    before = model.background.detach().clone()
+    run(halves, model=model)
+    assert torch.equal(model.background, before)
+
+
+def test_progress_is_shown_only_when_wanted(halves, capsys):
+    model, short = new_model(halves[0]), Schedule(max_epochs=1, batch_size=64, learning_rate=1e-3)
+    train(model, *halves, short, seeded())
+    assert capsys.readouterr().err == ""
+    train(model, *halves, short, seeded(), progress=True)
+    assert "rrVAE" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def learned(halves):
+    """Trained with two latents, both of which carry something."""
+    schedule = Schedule(max_epochs=30, batch_size=16, learning_rate=5e-3)
+    return run(halves, schedule)
+
+
+def test_latents_that_carry_something_stay(learned, halves):
+    model, history = copy.deepcopy(learned)
+    settle_latents(model, halves[1], history, seeded())
+    assert history.collapsed == [False, False]
+    assert min(history.repeatability) > 0.8
+    with torch.no_grad():
+        _, kl = model.latent_summary(halves[1])
+    assert kl[0] > kl[1] > 0.5
+
+
+def _first_latent_from_parity(_, inputs, outputs):
+    """Let one random bit of every pattern be its first latent."""
+    mean, log_variance = outputs
+    noisy = 2.0 * (torch.remainder(1e3 * inputs[0].sum(dim=(1, 2)), 2) > 1) - 1
+    return torch.stack([noisy, mean[:, 1]], dim=1), log_variance
+
+
+def test_a_latent_of_noise_is_switched_off_and_reported(learned, halves):
+    model, history = copy.deepcopy(learned)
+    hook = model.encoder.register_forward_hook(_first_latent_from_parity)
+    before = model.infer(halves[1])
+    assert before.z[:, 0].std() > 0.9
+    settle_latents(model, halves[1], history, seeded())
+    hook.remove()
+    assert history.collapsed == [False, True]
+    assert history.repeatability[1] < 0.5 < history.repeatability[0]
+    after = model.infer(halves[1])
+    assert (after.z[:, 1] == 0).all() and (after.z_std[:, 1] == 1).all()
+    np.testing.assert_allclose(after.z[:, 0], before.z[:, 1], atol=1e-5)
+
+
+def test_a_latent_that_carries_nothing_is_switched_off_and_reported(learned, halves):
+    model, history = copy.deepcopy(learned)
+    with torch.no_grad():
+        model.encoder.output.weight[1] *= 1e-3
+    settle_latents(model, halves[1], history, seeded())
+    assert history.collapsed == [False, True]
+    assert model.kept.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("counts", [5000.0, 60.0])
+def test_repeatability_is_the_r2_between_two_noise_draws(counts):
+    # At a dose many times as high, a draw is its own expectation.
+    exact = synthetic.lobes(600, size=32, counts=1e6, random_state=5).frames * (counts / 1e6)
+    rng = np.random.default_rng(0)
+    first, one, two = (stabilised(rng.poisson(exact)) for _ in range(3))
+    schedule = Schedule(max_epochs=30, batch_size=32, learning_rate=5e-3)
+    model, history = run(split(first, seeded()), schedule)
+    settle_latents(model, one, history, seeded())
+    one, two = model.infer(one).z, model.infer(two).z
+    between = 1 - (one - two).square().mean(dim=0) / one.var(dim=0)
+    kept = ~np.array(history.collapsed)
+    assert kept.any()
+    np.testing.assert_allclose(np.array(history.repeatability)[kept], between[kept], atol=0.1)
