@@ -25,6 +25,8 @@ BACKGROUNDS: tuple[str | None, ...] = (*get_args(get_args(Background)[0]), None)
 
 # Share of a new batch in the running estimate of the noise variance.
 NOISE_MOMENTUM = 0.1
+# Step in z of a finite difference.
+DRIFT_STEP = 0.05
 # M steps for the background of another scan; it has settled after about ten.
 ADOPTION_STEPS = 15
 # Smallest noise of a ring, as a share of the signal's size.
@@ -315,7 +317,24 @@ class PolarRRVAE(LatentModel):
         """
         mean, log_variance = self.encode(x)
         z = mean + (0.5 * log_variance).exp() * noise * self.kept
-        return self.log_likelihood(x, z), kl_divergence(mean, log_variance)
+        log_likelihood = self.log_likelihood(x, z)
+        if self.training:
+            log_likelihood = log_likelihood - self._drift(z, noise)
+        return log_likelihood, kl_divergence(mean, log_variance)
+
+    def _drift(self, z: Tensor, direction: Tensor) -> Tensor:
+        """Cost (B,) of a decoder that turns its pattern as z moves along `direction`, in nats.
+
+        The likelihood does not care (the angle undoes it), so this costs it nothing; without it the
+        zero of the angle wanders with z, by up to twice the Cramer-Rao bound at 5,000 counts.
+        """
+        step = DRIFT_STEP * nn.functional.normalize(direction, dim=-1)
+        here, there = self.decode(torch.cat([z, z + step])).chunk(2)
+        order = torch.arange(here.shape[-1], device=z.device)
+        change = torch.view_as_real((there - here) / DRIFT_STEP)
+        turn = torch.view_as_real(1j * order * here)
+        overlap, turning = (change * turn).sum(dim=(1, 2, 3)), turn.square().sum(dim=(1, 2, 3))
+        return overlap.square() / (turning * self.noise_variance.mean()).clamp(min=1e-12)
 
     @torch.inference_mode()
     def infer(self, x: Tensor) -> Inference:
