@@ -11,7 +11,7 @@ from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.core.intensity import Intensity
 from py4dstem_rrvae.core.model import PolarRRVAE
 from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarTransform
-from py4dstem_rrvae.core.training import Schedule, settle_latents, split, train
+from py4dstem_rrvae.core.training import Schedule, fit_model, settle_latents, split, train
 from py4dstem_rrvae.estimator import _new_model
 
 TRANSFORM = PolarTransform(Detector((32, 32), (15.5, 15.5), np.eye(2)), PolarGrid(16.0, 10, 32))
@@ -154,6 +154,62 @@ def test_interrupt_in_the_first_epoch_leaves_a_usable_model(halves, monkeypatch)
     assert history.stopped == "interrupted"
     assert all(torch.isfinite(p).all() for p in model.parameters())
     assert torch.isfinite(model.infer(halves[1]).z).all()
+
+
+def fit(halves, background="auto", schedule=SCHEDULE):
+    return fit_model(lambda: _new_model(2, TRANSFORM, seed=0), halves, background, schedule, seed=1)
+
+
+def hot(frames):
+    frames = frames.copy()
+    frames[:, [9, 20], [12, 22]] = 3000
+    return frames
+
+
+@pytest.mark.parametrize("change", [np.asarray, hot])
+def test_background_starts_where_short_trials_go_better(change):
+    scan = change(synthetic.lobes(200, size=32, random_state=2).frames)
+    halves, losses = split(stabilised(scan), seeded()), {}
+    for start in ("mean", "radial"):
+        model = _new_model(2, TRANSFORM, seed=0)
+        model.initialise(halves[0], "auto", start)
+        losses[start] = min(train(model, *halves, SCHEDULE, seeded(1)).validation_loss)
+    _, history = fit(halves)
+    assert history.background_start == min(losses, key=losses.get)
+    assert min(history.validation_loss) == pytest.approx(min(losses.values()))
+
+
+def test_a_hot_pixel_is_in_the_background_from_the_start():
+    scan = hot(synthetic.lobes(200, size=32, random_state=2).frames)
+    _, history = fit(split(stabilised(scan), seeded()))
+    assert history.background_start == "mean"
+
+
+@pytest.mark.parametrize("background", ["mean", "radial", None])
+def test_a_fixed_background_needs_no_trials(background, halves):
+    model, history = fit(halves, background)
+    assert history.background_start is None
+    expected = _new_model(2, TRANSFORM, seed=0)
+    expected.initialise(halves[0], background)
+    assert torch.equal(model.background, expected.background)
+
+
+def untrained_loss(halves, start):
+    model = _new_model(2, TRANSFORM, seed=0).eval()
+    model.initialise(halves[0], "auto", start)
+    model.measure_noise(halves[1])
+    return negative_elbo(model, halves[1])
+
+
+# Two trials of 8 epochs come first, of 72 calls each.
+@pytest.mark.parametrize("calls", [72 + 4, 144 + 4], ids=["second trial", "after the trials"])
+def test_interrupt_keeps_what_the_trials_learned(calls, halves, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, calls)
+        model, history = fit(halves, schedule=Schedule(12, 32, 5e-3))
+    assert history.stopped == "interrupted"
+    untrained = min(untrained_loss(halves, start) for start in ("mean", "radial"))
+    assert negative_elbo(model, halves[1]) < untrained - 50
 
 
 def test_other_exceptions_are_not_swallowed(halves, monkeypatch):

@@ -66,7 +66,6 @@ class LatentModel(nn.Module):
     """What training and the estimator ask of an architecture."""
 
     latent_dim: int
-    decoder: nn.Module
     background: nn.Parameter
     noise_variance: Tensor
     kept: Tensor
