@@ -19,11 +19,11 @@ demo: $(VENV)/ready
 
 # Every test.
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 # The tests to run often.
 fast: $(VENV)/ready
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n auto -m "not slow"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@
 import math
 import subprocess
 import sys
-import types
 from dataclasses import fields
 from importlib.resources import files
 
@@ -160,22 +159,27 @@ def test_unknown_host_lists_the_choices():
         datasets.graphene("libertem")
 
 
-@pytest.mark.parametrize(("host", "function"), [("py4dstem", "datacube"), ("hyperspy", "signal")])
-def test_host_gets_patterns_and_calibrations(shipped, monkeypatch, host, function):
-    def record(patterns, **calibration):
-        return patterns, calibration
+def test_py4dstem_gets_patterns_and_calibrations(shipped):
+    cube = datasets.graphene("py4dstem")
+    np.testing.assert_array_equal(cube.data, shipped.patterns)
+    calibration = cube.calibration
+    assert calibration.get_R_pixel_size() == pytest.approx(shipped.scan_step)
+    assert calibration.get_Q_pixel_size() == pytest.approx(shipped.q_per_pixel)
+    assert (calibration.get_R_pixel_units(), calibration.get_Q_pixel_units()) == ("A", "A^-1")
+    np.testing.assert_allclose(calibration.get_origin_mean(), shipped.center)
 
-    adapter = types.ModuleType(f"py4dstem_rrvae.adapters.{host}")
-    setattr(adapter, function, record)
-    monkeypatch.setitem(sys.modules, adapter.__name__, adapter)
-    patterns, calibration = datasets.graphene(host)
-    np.testing.assert_array_equal(patterns, shipped.patterns)
-    assert calibration == {
-        "scan_step": shipped.scan_step,
-        "q_per_pixel": shipped.q_per_pixel,
-        "center": shipped.center,
-        "name": "graphene",
-    }
+
+def test_hyperspy_gets_patterns_and_calibrations(shipped):
+    signal = datasets.graphene("hyperspy")
+    np.testing.assert_array_equal(signal.data, shipped.patterns)
+    assert signal.metadata.General.title == "graphene"
+    assert signal.metadata.Signal.signal_type == "electron_diffraction"
+    for axis in signal.axes_manager.navigation_axes:
+        assert axis.scale == pytest.approx(shipped.scan_step)
+    for axis, origin in zip(signal.axes_manager.signal_axes, reversed(shipped.center), strict=True):
+        assert axis.scale == pytest.approx(shipped.q_per_pixel)
+        # q is zero at the beam.
+        assert axis.scale * origin + axis.offset == pytest.approx(0, abs=1e-12)
 
 
 def test_reading_needs_no_host_and_no_simulator():
