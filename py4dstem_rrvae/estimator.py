@@ -35,6 +35,8 @@ ScanBackground = Literal["stored", "refit"]
 
 MIN_PATTERNS = 8
 CHUNK = 512
+# The sample is held as it was recorded until its centre is known.
+SAMPLE_BYTES = 2**30
 # A model's circle may stick out of another detector by this much: bins at the rim are averages.
 LEAST_RADIUS = 0.97
 
@@ -124,7 +126,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     mirror
         Whether a pattern and its mirror image are one; not available yet.
     sample
-        Patterns drawn for training at most.
+        Patterns drawn for training at most; fewer where they would take more than 1 GiB.
     max_epochs, batch_size, learning_rate, beta
         See `core.training.Schedule`.
     device
@@ -212,7 +214,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if len(frames) < MIN_PATTERNS:
             raise ValueError(f"fit needs at least {MIN_PATTERNS} patterns; got {len(frames)}")
         rng = np.random.default_rng(self.random_state)
-        where, patterns = frames.sample(self.sample, rng)
+        where, patterns = frames.sample(self._sample_size(frames), rng)
         detector = frames.detector(patterns)
         grid = PolarGrid.for_detector(detector)
         self._check_capacity(len(patterns), grid)
@@ -342,6 +344,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _transform(self, frames: Frames, detector: Detector, grid: PolarGrid) -> PolarTransform:
         return PolarTransform(detector, grid, choose_device(self.device), frames.wander(detector))
 
+    def _sample_size(self, frames: Frames) -> int:
+        height, width = frames.detector_shape
+        affordable = SAMPLE_BYTES // (height * width * frames.patterns.dtype.itemsize)
+        return max(MIN_PATTERNS, min(self.sample, affordable))
+
     def _schedule(self) -> Schedule:
         return Schedule(self.max_epochs, self.batch_size, self.learning_rate, self.beta)
 
@@ -393,7 +400,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if frames.mask is None and same_camera:
             frames = replace(frames, mask=fitted.detector.mask)
         if frames.center is None and same_camera and background == "stored":
-            frames = replace(frames, center=fitted.detector.center)
+            # Origins given by hand for the scan trained on serve that scan alone.
+            own = np.shape(self.center) == (*frames.scan_shape, 2)
+            frames = replace(frames, center=self.center if own else fitted.detector.center)
         _, few = (
             frames.sample(256, np.random.default_rng(0)) if frames.center is None else (0, None)
         )
@@ -407,7 +416,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _refit(self, model: LatentModel, frames: Frames, transform: PolarTransform) -> Intensity:
         """Fit to this scan what belongs to a scan; return its intensity scale."""
-        where, patterns = frames.sample(self.sample, np.random.default_rng(0))
+        where, patterns = frames.sample(self._sample_size(frames), np.random.default_rng(0))
         if len(patterns) < MIN_PATTERNS:
             raise ValueError(
                 f'background="refit" needs at least {MIN_PATTERNS} patterns; got {len(patterns)}'

@@ -72,9 +72,9 @@ def test_angular_spectra_cannot_tell_twisted_rings_apart(twisted):
     assert cluster_agreement(components, truth.label) < 0.05
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_phases_and_angles_of_a_polycrystal(seed):
-    truth = synthetic.polycrystal(random_state=seed)
+@pytest.mark.parametrize(("seed", "grains"), [(0, 3), (1, 10)])
+def test_phases_and_angles_of_a_polycrystal(seed, grains):
+    truth = synthetic.polycrystal(random_state=seed, grains=grains)
     codes = trained_on(truth.frames).encode(truth.frames)
     inside, phase = truth.inside, truth.phase[truth.inside]
     assert cluster_agreement(codes.z[inside], phase) >= 0.99

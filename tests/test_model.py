@@ -168,6 +168,31 @@ def test_latents_switched_off_are_standard_normal_and_do_not_reach_the_pattern()
     assert (kl[:, 1] == 0).all()
 
 
+class Turning(torch.nn.Module):
+    """Decoder of one pattern, turned by 0.3 times the first latent and scaled by the second."""
+
+    def __init__(self, harmonics):
+        super().__init__()
+        self.harmonics = harmonics
+
+    def forward(self, z):
+        phase = -0.3 * z[:, :1] * torch.arange(self.harmonics.shape[-1])
+        return self.harmonics * (torch.exp(1j * phase) * (1 + 0.2 * z[:, 1:2]))[:, None]
+
+
+def test_a_decoder_that_turns_its_pattern_as_z_moves_pays_for_it():
+    harmonics = torch.complex(normal(6, 16), normal(6, 16, seed=3))
+    harmonics = harmonics * torch.exp(-torch.arange(16) / 3)
+    model = new_model()
+    model.decoder, z = Turning(harmonics), torch.zeros(2, 3, dtype=torch.float64)
+    turning, scaling = model._drift(z, torch.eye(3, dtype=torch.float64)[:2])
+    # What a turn by 0.3 costs: half the Fisher information of the turn, times 0.3 squared.
+    slope = torch.arange(16) * harmonics.abs() * model.scale
+    cost = 0.3**2 * slope.square().sum() / model.noise_variance.mean()
+    assert turning.item() == pytest.approx(cost.item(), rel=0.01)
+    assert scaling.item() == pytest.approx(0, abs=1e-9)
+
+
 def invariance_error(encode, turned, theta):
     """Largest move of z under turns, in standard deviations of z over the patterns.
 
@@ -207,7 +232,7 @@ WHOLE = [BIN * bins for bins in (2, 4, 16, 30)]
 BETWEEN = [BIN * bins for bins in (0.5, 1.0, 1.37, 7.1)]
 
 
-@pytest.mark.parametrize(("theta", "atol"), [(WHOLE, 1e-9), (BETWEEN, 0.06)], ids=["two", "any"])
+@pytest.mark.parametrize(("theta", "atol"), [(WHOLE, 1e-9), (BETWEEN, 0.15)], ids=["two", "any"])
 def test_encoder_ignores_turns(theta, atol, trained, unseen):
     model, turned = decoded(trained, unseen)
     with torch.no_grad():
@@ -219,7 +244,7 @@ def test_judge_rejects_an_encoder_that_sees_turns(theta, trained, unseen):
     model, turned = decoded(trained, unseen)
     weight = normal(model.background.numel(), 2)
     with torch.no_grad(), pytest.raises(AssertionError, match="turns move z"):
-        assert_invariant(lambda x: x.flatten(1) @ weight, turned, theta, atol=0.06)
+        assert_invariant(lambda x: x.flatten(1) @ weight, turned, theta, atol=0.15)
 
 
 def test_shift_by_two_bins_changes_no_latent():
