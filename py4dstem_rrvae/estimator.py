@@ -346,7 +346,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _sample_size(self, frames: Frames) -> int:
         height, width = frames.detector_shape
-        affordable = SAMPLE_BYTES // (height * width * frames.patterns.dtype.itemsize)
+        affordable: int = SAMPLE_BYTES // (height * width * frames.patterns.dtype.itemsize)
         return max(MIN_PATTERNS, min(self.sample, affordable))
 
     def _schedule(self) -> Schedule:
