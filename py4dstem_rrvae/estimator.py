@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -216,12 +217,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         rng = np.random.default_rng(self.random_state)
         where, patterns = frames.sample(self._sample_size(frames), rng)
         detector = frames.detector(patterns)
-        grid = PolarGrid.for_detector(detector)
+        grid = PolarGrid.for_detector(detector, frames.wander(detector))
         self._check_capacity(len(patterns), grid)
         transform = self._transform(frames, detector, grid)
         binned = transform(patterns, frames.origins(where))
-        if not bool((binned.var(dim=0) > 0).any()):
-            raise ValueError("the patterns must differ from one another; all drawn ones are equal")
+        _check_variety(binned)
         intensity = choose_intensity(self._intensity_kind(), binned, are_counts(patterns))
         stabilised = intensity(binned)
         seed = int(rng.integers(2**31))
@@ -372,8 +372,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     f"{name} must be a whole number of at least {least}; got {value!r}"
                 )
         for name in ("learning_rate", "beta"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0; got {getattr(self, name)!r}")
+            number = getattr(self, name)
+            if not isinstance(number, Real) or not float(number) > 0:
+                raise ValueError(f"{name} must be above 0; got {number!r}")
         if self.architecture == "coordinate":
             raise NotImplementedError('architecture="coordinate" is not available yet; use "polar"')
         if self.mirror:
@@ -407,10 +408,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             frames.sample(256, np.random.default_rng(0)) if frames.center is None else (0, None)
         )
         detector = frames.detector(few)
-        if detector.inscribed_radius() < LEAST_RADIUS * fitted.grid.radius_max:
+        radius = detector.inscribed_radius(frames.wander(detector))
+        if radius < LEAST_RADIUS * fitted.grid.radius_max:
             raise ValueError(
                 f"the model sees q up to {fitted.grid.radius_max:.4g} {fitted.q_units}; the circle "
-                f"on this detector ends at {detector.inscribed_radius():.4g} {frames.q_units}"
+                f"on this detector ends at {radius:.4g} {frames.q_units}"
             )
         return frames, detector
 
@@ -422,6 +424,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f'background="refit" needs at least {MIN_PATTERNS} patterns; got {len(patterns)}'
             )
         binned = transform(patterns, frames.origins(where))
+        _check_variety(binned)
         dose = binned.sum(dim=(1, 2)).mean().item()
         kept = self.fitted_.intensity
         intensity = replace(kept, gain=kept.gain * dose / self.fitted_.dose)
@@ -442,6 +445,11 @@ def choose_device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _check_variety(binned: Tensor) -> None:
+    if not bool((binned.var(dim=0) > 0).any()):
+        raise ValueError("the patterns must differ from one another; all drawn ones are equal")
 
 
 def _new_model(latent_dim: int, transform: PolarTransform, seed: int) -> LatentModel:
@@ -471,7 +479,7 @@ def _codes(parts: list[Inference], offset: float, scan_shape: tuple[int, ...]) -
 
     def join(name: str) -> FloatArray:
         values = torch.cat([getattr(p, name) for p in parts]).cpu().double().numpy()
-        return cast(FloatArray, values.reshape(*scan_shape, *values.shape[1:]))
+        return cast(FloatArray, values.reshape((*scan_shape, *values.shape[1:])))
 
     fold = join("fold").astype(np.int64)
     period = 2 * np.pi / np.maximum(fold, 1)

@@ -60,7 +60,8 @@ class Frames:
         if self.mask is not None:
             self._check_mask()
         matrix = np.asarray(self.matrix, dtype=float)
-        if matrix.shape != (2, 2) or not abs(np.linalg.det(matrix)) > 0:
+        usable = matrix.shape == (2, 2) and bool(np.isfinite(matrix).all())
+        if not usable or np.linalg.det(matrix) == 0:
             raise ValueError(f"matrix must be an invertible (2, 2) array; got {matrix.tolist()}")
         object.__setattr__(self, "matrix", matrix)
 
@@ -217,7 +218,7 @@ def estimate_center(
 
     The centroid of the pixels above half of the bright level, each counted once: what the specimen
     does inside the disc moves it less than an intensity-weighted centre of mass. Single hot or
-    dead pixels are removed by a 3 x 3 median first.
+    dead pixels are removed by a 3 x 3 median first. The middle of a pattern without a disc.
     """
     pattern = ndimage.median_filter(mean_pattern, 3, mode="nearest")
     if mask is not None:
@@ -225,5 +226,7 @@ def estimate_center(
     low, high = np.quantile(pattern, (0.05, 0.995))
     # Weights rise over the edge's width, so that the centre is sub-pixel.
     weight = np.clip((pattern - low) / max(high - low, 1e-30) * 2 - 0.5, 0, 1)
+    if not weight.any():
+        return (pattern.shape[0] - 1) / 2, (pattern.shape[1] - 1) / 2
     row, col = ndimage.center_of_mass(weight)
     return float(row), float(col)

@@ -57,9 +57,16 @@ def save(path: str | Path, estimator: RRVAE) -> None:
 
 def load(path: str | Path) -> RRVAE:
     """Read what `save` wrote."""
+    header, tensors = _read(Path(path))
+    try:
+        return _restore(header, tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} is no rrVAE model file, or is damaged: {error!r}") from error
+
+
+def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> RRVAE:
     from .estimator import RRVAE, Fitted
 
-    header, tensors = _read(Path(path))
     detector = Detector(
         tuple(header["detector"]["shape"]),
         tuple(header["detector"]["center"]),
@@ -96,11 +103,14 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise ValueError(f"{path} is no rrVAE model file, or is damaged: {error}") from error
     if KEY not in metadata:
         raise ValueError(f"{path} is a safetensors file, but not of an rrVAE model")
-    header: dict[str, Any] = json.loads(metadata[KEY])
-    if header["format"] != FORMAT:
+    try:
+        header: dict[str, Any] = json.loads(metadata[KEY])
+        found = header["format"]
+    except (json.JSONDecodeError, KeyError) as error:
+        raise ValueError(f"{path} is no rrVAE model file, or is damaged: {error!r}") from error
+    if found != FORMAT:
         raise ValueError(
-            f"{path} has model format {header['format']}; this version of the package reads "
-            f"format {FORMAT}"
+            f"{path} has model format {found}; this version of the package reads format {FORMAT}"
         )
     return header, tensors
 

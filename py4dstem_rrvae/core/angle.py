@@ -21,7 +21,9 @@ DETECTABLE = 25.0
 IMPERFECT = 0.01
 # Folds looked for, largest first.
 FOLDS = (12, 10, 8, 6, 5, 4, 3, 2)
-OVERSAMPLING = 8
+# Angles a posterior is evaluated at, per harmonic; with harmonics a power of two, a grid that holds
+# one peak of a 2-, 3-, 4- or 6-fold pattern holds all of them.
+OVERSAMPLING = 12
 
 
 def evaluate(coefficients: Tensor, n: int) -> Tensor:
@@ -51,13 +53,20 @@ def peak(coefficients: Tensor, n: int) -> Tensor:
 def log_mean_exp(coefficients: Tensor) -> Tensor:
     """Logarithm of the circular mean of ``exp(f)``, (B,).
 
-    The grid is turned so that it holds the peak: at high dose the peak is narrower than a bin, and
-    a fixed grid would miss it by up to half a bin.
+    The grid is turned so that it holds the peak. A peak narrower than the grid, as at high dose,
+    counts with its area as a Gaussian of its curvature.
     """
-    n = 2 * (coefficients.shape[-1] - 1)
-    top = peak(coefficients.detach(), 2 * n)
-    values = evaluate(shifted(coefficients, top), n)
-    return torch.logsumexp(values, dim=-1) - math.log(n)
+    n = OVERSAMPLING * (coefficients.shape[-1] - 1)
+    step = 2 * math.pi / n
+    at_peak = shifted(coefficients, peak(coefficients.detach(), n))
+    values = evaluate(at_peak, n)
+    order = torch.arange(at_peak.shape[-1], device=at_peak.device)
+    sharpness = 2 * (order.square() * at_peak.real).sum(dim=-1) * step**2
+    sharp = sharpness.clamp(min=0.5)
+    k = torch.arange(-8, 9, device=at_peak.device)
+    on_grid = torch.logsumexp(-0.5 * sharp[:, None] * k.square(), dim=-1)
+    narrow = torch.where(sharpness > 0.5, 0.5 * (2 * math.pi / sharp).log() - on_grid, 0.0)
+    return torch.logsumexp(values, dim=-1) - math.log(n) + narrow
 
 
 def fold(harmonics: Tensor) -> Tensor:
@@ -107,7 +116,7 @@ def posterior(log_likelihood: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
         Circular standard deviation in radians about the mode, within one period; that of a uniform
         angle, ``pi / sqrt(3)``, where the fold is 0.
     """
-    n = OVERSAMPLING * 2 * (log_likelihood.shape[-1] - 1)
+    n = 2 * OVERSAMPLING * (log_likelihood.shape[-1] - 1)
     angle = peak(log_likelihood, n)
     values = evaluate(shifted(log_likelihood, angle), n)
     probability = torch.softmax(values, dim=-1)
@@ -119,7 +128,8 @@ def posterior(log_likelihood: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
     spread = (probability * distance.square()).sum(dim=-1).sqrt()
     curvature = (2 * values[:, 0] - values[:, 1] - values[:, -1]) / step**2
     narrow = curvature.clamp(min=1e-12).rsqrt()
-    std = torch.where(narrow < step, narrow, spread)
+    # The grid misses the width of a narrower peak, not the distance between peaks.
+    std = torch.where(narrow < step, torch.maximum(narrow, spread), spread)
     undefined = folds == 0
     uniform = torch.full_like(std, math.pi / math.sqrt(3))
     return (

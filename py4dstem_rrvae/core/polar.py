@@ -54,13 +54,13 @@ class Detector:
     matrix: FloatArray
     mask: NDArray[np.bool_] | None = None
 
-    def inscribed_radius(self) -> float:
-        """Largest radius in q whose circle lies on the detector."""
+    def inscribed_radius(self, wander: float = 0.0) -> float:
+        """Largest circle in q on the detector wherever the centre goes, up to `wander` pixels."""
         inverse = np.linalg.inv(self.matrix)
         # A circle of radius 1 in q reaches this many pixels along (row, col).
         reach = np.linalg.norm(inverse, axis=1)
         room = [min(c + 0.5, n - 0.5 - c) for c, n in zip(self.center, self.shape, strict=True)]
-        return float(min(np.asarray(room) / reach))
+        return float(min((np.asarray(room) - wander) / reach))
 
     def pixel_size(self) -> float:
         """Side in q of a square with a pixel's area."""
@@ -84,9 +84,9 @@ class PolarGrid:
     n_angular: int
 
     @classmethod
-    def for_detector(cls, detector: Detector) -> PolarGrid:
+    def for_detector(cls, detector: Detector, wander: float = 0.0) -> PolarGrid:
         """Bins of about 1.2 pixels in radius (4 to 32 of them) and 64 around (32 when small)."""
-        radius = detector.inscribed_radius()
+        radius = detector.inscribed_radius(wander)
         pixels = radius / detector.pixel_size()
         n_radial = int(np.clip(round(pixels / 1.2), 4, 32))
         return cls(radius, n_radial, 64 if pixels >= 16 else 32)
@@ -183,11 +183,12 @@ class PolarTransform:
         self.device = torch.device(device)
         # Apple's backend has no sparse matrices.
         self._host = torch.device("cpu") if self.device.type == "mps" else self.device
+        common = detector
         if detector.mask is not None and wander > 0:
             size = 2 * int(np.ceil(wander)) + 1
             kept = ndimage.minimum_filter(detector.mask, size, mode="nearest")
-            detector = replace(detector, mask=kept)
-        self._common = PolarOperator(detector, grid, self._host)
+            common = replace(detector, mask=kept)
+        self._common = PolarOperator(common, grid, self._host)
         self.weight = self._common.weight.to(self.device)
         self.dof = self._common.dof.to(self.device)
         self.grid = grid

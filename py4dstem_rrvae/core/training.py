@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -125,13 +126,22 @@ def fit_model(
     if background != "auto":
         return run("mean", schedule)
     pilot = replace(schedule, max_epochs=min(PILOT_EPOCHS, schedule.max_epochs))
-    losses: dict[Start, float] = {}
+    runs: list[tuple[LatentModel, History]] = []
+
+    def best() -> tuple[LatentModel, History]:
+        return min(runs, key=lambda done: min(done[1].validation_loss, default=math.inf))
+
     for start in get_args(Start):
-        model, history = run(start, pilot)
-        if history.stopped == "interrupted":
-            return model, history
-        losses[start] = min(history.validation_loss)
-    return run(min(losses, key=losses.__getitem__), schedule)
+        runs.append(run(start, pilot))
+        if runs[-1][1].stopped == "interrupted":
+            break
+    else:
+        runs.append(run(best()[1].background_start or "mean", schedule))
+        if runs[-1][1].stopped != "interrupted":
+            return runs[-1]
+    model, history = best()
+    history.stopped = "interrupted"
+    return model, history
 
 
 def train(
@@ -166,8 +176,7 @@ def train(
     with tqdm(total=schedule.max_epochs, desc="rrVAE", disable=not progress) as bar:
         try:
             for epoch in range(schedule.max_epochs):
-                history.train_loss.append(loop.epoch(training))
-                loop.validate(validation, history)
+                loop.run(training, validation, history)
                 bar.update()
                 bar.set_postfix(loss=f"{history.validation_loss[-1]:.2f}", refresh=False)
                 if history.validation_loss[-1] <= min(history.validation_loss):
@@ -202,6 +211,15 @@ class _Loop:
         log_likelihood, kl = self.model.elbo_terms(x, noise)
         return (beta * kl.sum(dim=-1) - log_likelihood).mean(), kl.mean(dim=0)
 
+    def run(self, training: Tensor, validation: Tensor, history: History) -> None:
+        """One epoch; the history gets all of it or, if interrupted, nothing."""
+        loss = self.epoch(training)
+        held_out, kl = self.validate(validation)
+        history.train_loss.append(loss)
+        history.validation_loss.append(held_out)
+        history.kl.append(kl)
+        history.noise.append(self.model.noise_variance.mean().sqrt().item())
+
     def epoch(self, patterns: Tensor) -> float:
         self.model.train()
         order = torch.randperm(len(patterns), generator=self.generator).to(patterns.device)
@@ -216,7 +234,7 @@ class _Loop:
         return (total / len(patterns)).item()
 
     @torch.no_grad()
-    def validate(self, patterns: Tensor, history: History) -> None:
+    def validate(self, patterns: Tensor) -> tuple[float, list[float]]:
         self.model.eval()
         # The same latent samples in every epoch, so that losses compare.
         generator = torch.Generator().manual_seed(0)
@@ -225,9 +243,8 @@ class _Loop:
             loss, kl = self._loss(x, generator, 1.0)
             losses.append(loss * len(x))
             kls.append(kl * len(x))
-        history.validation_loss.append((torch.stack(losses).sum() / len(patterns)).item())
-        history.kl.append((torch.stack(kls).sum(dim=0) / len(patterns)).tolist())
-        history.noise.append(self.model.noise_variance.mean().sqrt().item())
+        kl_per_latent: list[float] = (torch.stack(kls).sum(dim=0) / len(patterns)).tolist()
+        return (torch.stack(losses).sum() / len(patterns)).item(), kl_per_latent
 
 
 @torch.no_grad()
