@@ -408,7 +408,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             frames.sample(256, np.random.default_rng(0)) if frames.center is None else (0, None)
         )
         detector = frames.detector(few)
-        radius = detector.inscribed_radius(frames.wander(detector))
+        # A wandering beam may take the circle's rim off the detector in some of its positions:
+        # better a few bins short of counts there than a scan refused.
+        radius = detector.inscribed_radius()
         if radius < LEAST_RADIUS * fitted.grid.radius_max:
             raise ValueError(
                 f"the model sees q up to {fitted.grid.radius_max:.4g} {fitted.q_units}; the circle "
