@@ -308,6 +308,17 @@ def test_adopting_a_scan_recovers_its_background(trained, unseen):
     assert (one.z - other.z).abs().median() < 0.1 * one.z.std()
 
 
+def test_adopting_a_scan_of_few_turns_does_not_take_the_patterns_for_background(trained):
+    frames = np.concatenate([rendered(fold, np.full(100, 0.4)) for fold in (2, 3, 6)])
+    scan = synthetic.Patterns(np.random.default_rng(0).poisson(frames), *[None] * 5)
+    model, x = scan_of(trained, scan)
+    want = model.infer(x)
+    model.adopt_scan(x, "auto")
+    assert (model.infer(x).z - want.z).abs().median() < 0.05 * want.z.std()
+    model.adopt_scan(x, "mean")
+    assert (model.infer(x).z - want.z).abs().median() > 0.4 * want.z.std()
+
+
 def test_adopting_the_scan_trained_on_changes_little(trained, lobes):
     model, x = scan_of(trained, lobes)
     before = model.infer(x)

@@ -269,9 +269,9 @@ def test_latents_that_carry_something_stay(learned, halves):
 
 
 def _first_latent_from_parity(_, inputs, outputs):
-    """Let one random bit of every pattern be its first latent."""
+    """Let one random bit of every pattern be its first latent, and its most divergent one."""
     mean, log_variance = outputs
-    noisy = 2.0 * (torch.remainder(1e3 * inputs[0].sum(dim=(1, 2)), 2) > 1) - 1
+    noisy = 8.0 * (torch.remainder(1e3 * inputs[0].sum(dim=(1, 2)), 2) > 1) - 4
     return torch.stack([noisy, mean[:, 1]], dim=1), log_variance
 
 
