@@ -28,10 +28,11 @@ from .core.intensity import (
 from .core.model import BACKGROUNDS, Background, Inference, LatentModel, PolarRRVAE
 from .core.polar import Detector, PolarGrid, PolarTransform, center_of_mass
 from .core.training import Schedule, fit_model, settle_latents, split
-from .frames import Frames
+from .frames import Frames, Sample
 
 FloatArray = NDArray[np.float64]
 Architecture = Literal["polar", "coordinate"]
+RandomState = int | np.random.Generator | np.random.RandomState | None
 ScanBackground = Literal["stored", "refit"]
 
 MIN_PATTERNS = 8
@@ -133,7 +134,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     device
         "auto" (cuda, else mps, else cpu) or a torch device.
     random_state
-        Seed; None draws one.
+        Seed or NumPy generator; None draws a seed.
     progress
         Whether to show progress bars.
 
@@ -171,7 +172,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: float = 5e-3,
         beta: float = 1.0,
         device: str = "auto",
-        random_state: int | np.random.Generator | None = None,
+        random_state: RandomState = None,
         progress: bool = True,
     ) -> None:
         self.latent_dim = latent_dim
@@ -214,7 +215,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         frames = Frames.of(frames, center=self.center, mask=self.mask)
         if len(frames) < MIN_PATTERNS:
             raise ValueError(f"fit needs at least {MIN_PATTERNS} patterns; got {len(frames)}")
-        rng = np.random.default_rng(self.random_state)
+        rng = _generator(self.random_state)
         where, patterns = frames.sample(self._sample_size(frames), rng)
         detector = frames.detector(patterns)
         grid = PolarGrid.for_detector(detector, frames.wander(detector))
@@ -266,13 +267,18 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         fitted = self._fitted()
         if background not in get_args(ScanBackground):
             raise ValueError(f'background must be "stored" or "refit"; got {background!r}')
-        frames, detector = self._place(Frames.of(frames), background)
+        frames = self._place(Frames.of(frames), background)
+        # One sample serves centre, background, dose and noise: the data is read twice at most.
+        needed = background == "refit" or frames.center is None
+        size, rng = self._sample_size(frames), np.random.default_rng(0)
+        drawn = frames.sample(size, rng) if needed else None
+        detector = self._fitting_detector(frames, drawn)
         transform = self._transform(frames, detector, fitted.grid)
         model = copy.deepcopy(fitted.model).to(choose_device(self.device))
         model.set_weight(transform.weight, transform.dof)
         intensity = fitted.intensity
-        if background == "refit":
-            intensity = self._refit(model, frames, transform)
+        if background == "refit" and drawn is not None:
+            intensity = self._refit(model, frames, transform, drawn)
         parts = []
         with tqdm(total=len(frames), desc="encode", disable=not self.progress) as bar:
             for where, block in frames.blocks():
@@ -367,14 +373,15 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{name} must be one of {listed}; got {getattr(self, name)!r}")
         for name in ("latent_dim", "max_epochs", "batch_size", "sample"):
             value, least = getattr(self, name), MIN_PATTERNS if name == "sample" else 1
-            if not isinstance(value, (int, np.integer)) or value < least:
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not whole or value < least:
                 raise ValueError(
                     f"{name} must be a whole number of at least {least}; got {value!r}"
                 )
         for name in ("learning_rate", "beta"):
             number = getattr(self, name)
-            if not isinstance(number, Real) or not float(number) > 0:
-                raise ValueError(f"{name} must be above 0; got {number!r}")
+            if not isinstance(number, Real) or not 0 < float(number) < np.inf:
+                raise ValueError(f"{name} must be above 0 and finite; got {number!r}")
         if self.architecture == "coordinate":
             raise NotImplementedError('architecture="coordinate" is not available yet; use "polar"')
         if self.mirror:
@@ -388,8 +395,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"{grid.n_radial} x {grid.n_angular} polar bins can carry; got {self.latent_dim}"
             )
 
-    def _place(self, frames: Frames, background: ScanBackground) -> tuple[Frames, Detector]:
-        """Give frames to encode a centre and a mask, and check that the model fits them."""
+    def _place(self, frames: Frames, background: ScanBackground) -> Frames:
+        """Give frames to encode the model's mask and, on the scan trained on, its centre."""
         fitted = self.fitted_
         same_camera = frames.detector_shape == fitted.detector.shape
         if frames.q_units != fitted.q_units or (frames.q_units == "pixels" and not same_camera):
@@ -404,10 +411,12 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             # Origins given by hand for the scan trained on serve that scan alone.
             own = np.shape(self.center) == (*frames.scan_shape, 2)
             frames = replace(frames, center=self.center if own else fitted.detector.center)
-        _, few = (
-            frames.sample(256, np.random.default_rng(0)) if frames.center is None else (0, None)
-        )
-        detector = frames.detector(few)
+        return frames
+
+    def _fitting_detector(self, frames: Frames, drawn: Sample | None) -> Detector:
+        """Geometry of frames to encode; refuses what the model's circle does not fit on."""
+        fitted = self.fitted_
+        detector = frames.detector(None if drawn is None else drawn[1])
         # A wandering beam may take the circle's rim off the detector in some of its positions:
         # better a few bins short of counts there than a scan refused.
         radius = detector.inscribed_radius()
@@ -416,11 +425,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"the model sees q up to {fitted.grid.radius_max:.4g} {fitted.q_units}; the circle "
                 f"on this detector ends at {radius:.4g} {frames.q_units}"
             )
-        return frames, detector
+        return detector
 
-    def _refit(self, model: LatentModel, frames: Frames, transform: PolarTransform) -> Intensity:
+    def _refit(
+        self, model: LatentModel, frames: Frames, transform: PolarTransform, drawn: Sample
+    ) -> Intensity:
         """Fit to this scan what belongs to a scan; return its intensity scale."""
-        where, patterns = frames.sample(self._sample_size(frames), np.random.default_rng(0))
+        where, patterns = drawn
         if len(patterns) < MIN_PATTERNS:
             raise ValueError(
                 f'background="refit" needs at least {MIN_PATTERNS} patterns; got {len(patterns)}'
@@ -447,6 +458,13 @@ def choose_device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _generator(random_state: RandomState) -> np.random.Generator:
+    """NumPy generator of a seed, of another generator, or of scikit-learn's older kind."""
+    if isinstance(random_state, np.random.RandomState):
+        random_state = int(random_state.randint(2**31))
+    return np.random.default_rng(random_state)
 
 
 def _check_variety(binned: Tensor) -> None:

@@ -16,6 +16,9 @@ from .core.polar import Detector
 
 FloatArray = NDArray[np.float64]
 
+Sample = tuple[NDArray[np.intp], NDArray[Any]]
+"""Flat scan indices (n,) and their patterns (n, H, W)."""
+
 MIN_DETECTOR = 8
 BLOCK_BYTES = 32 * 2**20
 
@@ -179,7 +182,7 @@ class Frames:
                 first = flat * last + start
                 yield slice(first, first + len(block)), block
 
-    def sample(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    def sample(self, n: int, rng: np.random.Generator) -> Sample:
         """Draw patterns without repetition.
 
         Returns

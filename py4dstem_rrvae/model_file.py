@@ -52,6 +52,9 @@ def save(path: str | Path, estimator: RRVAE) -> None:
     tensors["detector.matrix"] = torch.from_numpy(np.ascontiguousarray(detector.matrix))
     if detector.mask is not None:
         tensors["detector.mask"] = torch.from_numpy(np.ascontiguousarray(detector.mask))
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {path.parent} to write {path.name} to")
     save_file(tensors, str(path), metadata={KEY: json.dumps(header, default=_plain)})
 
 

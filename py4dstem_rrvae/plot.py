@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .maps import LatentMap
 
-UNDEFINED = "0.6"
+UNDEFINED = "0.15"
 FOLD_COLOURS = {
     0: "0.85",
     1: "#332288",
@@ -197,7 +197,7 @@ def cyclic_colours(steps: int = 256) -> Colormap:
     """Hues of one lightness and chroma, so that no direction looks brighter than another.
 
     The circle lies in Oklab (B. Ottosson, 2020) at the largest chroma that sRGB holds throughout.
-    Undefined values are grey.
+    Undefined values are nearly black.
     """
     hue = np.linspace(0, CYCLE, steps, endpoint=False)
     lab = np.stack([np.full(steps, 0.74), 0.124 * np.cos(hue), 0.124 * np.sin(hue)])

@@ -136,6 +136,9 @@ def test_demo_shows_the_defects(tmp_path, capsys, monkeypatch):
     assert {path.name for path in folder.iterdir()} == {"graphene.h5", "graphene.png"}
     cube = py4DSTEM.read(folder / "graphene.h5")
     assert cube.tree("rrvae/z2").data.shape == cube.Rshape
+    about = cube.tree("rrvae").metadata["rrvae_params"]
+    assert not about["collapsed"]
+    assert min(about["repeatability"]) > 0.5
     lines = capsys.readouterr().out.splitlines()
     table = {line[:16].strip(): line[16:].split() for line in lines[-5:]}
     assert table[""] == ["vacancy", "silicon"]

@@ -70,6 +70,18 @@ def assert_classes_apart(estimator, unseen, frames=None):
     assert ari(z, unseen.label) >= 0.99
 
 
+class CountingReads:
+    """An array that is no ndarray, as a file's data set is, and counts the patterns read."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype, self.patterns = values, values.shape, values.dtype, 0
+
+    def __getitem__(self, index):
+        block = self.values[index]
+        self.patterns += len(block)
+        return block
+
+
 # What scikit-learn expects
 
 
@@ -541,6 +553,26 @@ def test_a_generator_serves_as_random_state(few):
     np.testing.assert_array_equal(one, same)
 
 
+def test_the_older_kind_of_generator_serves_as_random_state(few):
+    one, same = (
+        RRVAE(**QUICK | {"random_state": np.random.RandomState(4)}).fit(few).encode(few).error
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(one, same)
+
+
+def test_encoding_another_scan_reads_it_twice(quick, few):
+    scan = CountingReads(few)
+    quick.encode(scan, background="refit")
+    assert scan.patterns == 2 * len(few)
+
+
+def test_encoding_reads_the_scan_trained_on_once(quick, few):
+    scan = CountingReads(few)
+    quick.encode(scan)
+    assert scan.patterns == len(few)
+
+
 def test_no_random_state_draws_one(few):
     fits = (RRVAE(**QUICK | {"random_state": None}).fit(few) for _ in range(2))
     one, other = (estimator.encode(few).error for estimator in fits)
@@ -662,6 +694,11 @@ def test_model_of_a_broken_header_is_refused(change, quick, tmp_path):
         RRVAE.load(path)
 
 
+def test_folder_to_write_to_must_exist(quick, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*absent to write model\.rrvae to"):
+        quick.save(tmp_path / "absent" / "model.rrvae")
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no model file at .*absent\.rrvae"):
         RRVAE.load(tmp_path / "absent.rrvae")
@@ -692,11 +729,13 @@ def test_file_holds_no_pickle(quick, tmp_path):
         ({"max_epochs": 0}, "max_epochs must be a whole number of at least 1; got 0"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1; got 0"),
         ({"sample": 7}, "sample must be a whole number of at least 8; got 7"),
-        ({"learning_rate": 0}, "learning_rate must be above 0; got 0"),
-        ({"learning_rate": np.nan}, "learning_rate must be above 0; got nan"),
-        ({"learning_rate": "fast"}, "learning_rate must be above 0; got 'fast'"),
-        ({"beta": -1.0}, r"beta must be above 0; got -1\.0"),
-        ({"beta": None}, "beta must be above 0; got None"),
+        ({"learning_rate": 0}, "learning_rate must be above 0 and finite; got 0"),
+        ({"learning_rate": np.nan}, "learning_rate must be above 0 and finite; got nan"),
+        ({"latent_dim": True}, "latent_dim must be a whole number of at least 1; got True"),
+        ({"learning_rate": np.inf}, "learning_rate must be above 0 and finite; got inf"),
+        ({"learning_rate": "fast"}, "learning_rate must be above 0 and finite; got 'fast'"),
+        ({"beta": -1.0}, r"beta must be above 0 and finite; got -1\.0"),
+        ({"beta": None}, "beta must be above 0 and finite; got None"),
         ({"device": "abacus"}, "device must be .*got 'abacus'"),
         ({"center": (40.0, 3.0)}, "center must lie on the detector"),
         ({"mask": np.ones((5, 5), bool)}, "mask must be boolean of shape"),
