@@ -13,8 +13,8 @@ from . import _accessor
 
 if TYPE_CHECKING:
     from . import datasets as datasets
+    from .codes import Codes as Codes
     from .estimator import RRVAE as RRVAE
-    from .estimator import Codes as Codes
     from .frames import Frames as Frames
     from .maps import LatentMap as LatentMap
     from .maps import latent_maps as latent_maps
@@ -24,7 +24,7 @@ __all__ = ["RRVAE", "Codes", "Frames", "LatentMap", "__version__", "datasets", "
 
 _HOMES = {
     "RRVAE": "estimator",
-    "Codes": "estimator",
+    "Codes": "codes",
     "Frames": "frames",
     "LatentMap": "maps",
     "latent_maps": "maps",

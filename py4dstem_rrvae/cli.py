@@ -183,7 +183,7 @@ def _standouts(simulation: Simulation, cube: DataCube, collapsed: Sequence[bool]
     """Table of how far each defect stands out, in latent space and in COM."""
     import numpy as np
 
-    from .maps import site_standout
+    from .standout import site_standout
 
     step = simulation.scan_step
     symbols = np.array(simulation.symbols)

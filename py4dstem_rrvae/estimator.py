@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -18,6 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from . import model_file
+from .codes import CHUNK, Codes, angle_offset, join
+from .core.device import choose_device
 from .core.intensity import (
     INTENSITY_KINDS,
     Intensity,
@@ -25,10 +28,11 @@ from .core.intensity import (
     are_counts,
     choose_intensity,
 )
-from .core.model import BACKGROUNDS, Background, Inference, LatentModel, PolarRRVAE
-from .core.polar import Detector, PolarGrid, PolarTransform, center_of_mass
+from .core.model import BACKGROUNDS, Background, LatentModel, PolarRRVAE
+from .core.polar import Detector, PolarGrid, PolarTransform
 from .core.training import Schedule, fit_model, settle_latents, split
 from .frames import Frames, Sample
+from .model_file import Fitted
 
 FloatArray = NDArray[np.float64]
 Architecture = Literal["polar", "coordinate"]
@@ -36,70 +40,10 @@ RandomState = int | np.random.Generator | np.random.RandomState | None
 ScanBackground = Literal["stored", "refit"]
 
 MIN_PATTERNS = 8
-CHUNK = 512
 # The sample is held as it was recorded until its centre is known.
 SAMPLE_BYTES = 2**30
 # A model's circle may stick out of another detector by this much: bins at the rim are averages.
 LEAST_RADIUS = 0.97
-
-
-@dataclass(frozen=True)
-class Codes:
-    """What the model says of each pattern; the leading shape is the scan's.
-
-    Attributes
-    ----------
-    z, z_std : ndarray, shape (..., d)
-        Latents, without units, N(0, 1) over the training scan, and their posterior standard
-        deviation. A collapsed latent is 0 with standard deviation 1.
-    angle : ndarray, shape (...)
-        Turn in radians in [0, 2 pi / fold), from the row axis towards the column axis; NaN where
-        `fold` is 0.
-    angle_std : ndarray, shape (...)
-        Its posterior standard deviation in radians; ``pi / sqrt(3)``, that of a uniform angle,
-        where `fold` is 0.
-    fold : ndarray of int, shape (...)
-        Equal peaks of the angle's posterior: the angle is known modulo ``2 pi / fold``. 0 where
-        the pattern has no angular structure above the noise.
-    error : ndarray, shape (...)
-        Root-mean-square residual in units of the noise: 1 where the model explains the pattern.
-    """
-
-    z: FloatArray
-    z_std: FloatArray
-    angle: FloatArray
-    angle_std: FloatArray
-    fold: NDArray[np.int64]
-    error: FloatArray
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """Everything that training leaves behind and a model file holds.
-
-    Attributes
-    ----------
-    model
-        Trained networks, background and noise.
-    detector, q_units
-        Geometry of the scan trained on.
-    grid
-        Polar bins, in `q_units`.
-    intensity
-        Intensity scale, with the gain of the scan trained on.
-    dose : float
-        Mean summed intensity per pattern.
-    angle_offset : float
-        Added to the model's turn so that it agrees with the centre-of-mass direction on average.
-    """
-
-    model: LatentModel
-    detector: Detector
-    q_units: str
-    grid: PolarGrid
-    intensity: Intensity
-    dose: float
-    angle_offset: float
 
 
 class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -149,11 +93,6 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     -----
     After Oxley et al., npj Comput. Mater. 7 (2021); the angle is marginalised by a circular
     cross-correlation instead of being guessed by the encoder.
-
-    Examples
-    --------
-    >>> model = RRVAE(latent_dim=2, random_state=0).fit(frames)   # doctest: +SKIP
-    >>> codes = model.encode(frames)                              # doctest: +SKIP
     """
 
     def __init__(
@@ -238,7 +177,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
         settle_latents(model, parts[1], history, generator)
         dose = binned.sum(dim=(1, 2)).mean().item()
-        offset = _angle_offset(model, stabilised, intensity, grid)
+        offset = angle_offset(model, stabilised, intensity, grid)
         self.fitted_ = Fitted(model, detector, frames.q_units, grid, intensity, dose, offset)
         self.history_ = history
         return self
@@ -287,7 +226,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     binned = transform(block[chunk], frames.origins(index[chunk]))
                     parts.append(model.infer(intensity(binned)))
                 bar.update(len(block))
-        return _codes(parts, fitted.angle_offset, frames.scan_shape)
+        return join(parts, fitted.angle_offset, frames.scan_shape)
 
     def transform(self, frames: Any) -> FloatArray:
         """Latents alone, shape (..., d); see `encode`."""
@@ -323,9 +262,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def save(self, path: str | Path) -> None:
         """Write parameters and trained model to one safetensors file (no pickle)."""
-        from . import model_file
-
-        model_file.save(path, self)
+        fitted = self._fitted()
+        model_file.save(path, self.get_params(), fitted, self.history_)
 
     @classmethod
     def load(cls, path: str | Path) -> RRVAE:
@@ -338,9 +276,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             If it is no model file of this package, or damaged.
         """
-        from . import model_file
-
-        loaded: RRVAE = model_file.load(path)
+        parameters, fitted, history = model_file.load(path)
+        loaded = cls(**parameters)
+        loaded.fitted_, loaded.history_ = fitted, history
         return loaded
 
     def _fitted(self) -> Fitted:
@@ -445,21 +383,6 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return intensity
 
 
-def choose_device(name: str) -> torch.device:
-    """Torch device of a name; "auto" is cuda, else mps, else cpu."""
-    if name != "auto":
-        try:
-            return torch.empty(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f'device must be "auto" or one this torch can use; got {name!r}: {reason}'
-            ) from error
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def _generator(random_state: RandomState) -> np.random.Generator:
     """NumPy generator of a seed, of another generator, or of scikit-learn's older kind."""
     if isinstance(random_state, np.random.RandomState):
@@ -478,32 +401,3 @@ def _new_model(latent_dim: int, transform: PolarTransform, seed: int) -> LatentM
         torch.manual_seed(seed)
         model = PolarRRVAE(latent_dim, transform.weight.cpu(), transform.dof.cpu())
     return model.to(transform.weight.device)
-
-
-def _angle_offset(
-    model: LatentModel, stabilised: Tensor, intensity: Intensity, grid: PolarGrid
-) -> float:
-    """Turn the model's zero onto the direction of the centre of mass, weighted by its size."""
-    parts = [model.infer(x) for x in stabilised.split(CHUNK)]
-    theta = torch.cat([p.angle for p in parts]).cpu()
-    distinct = torch.cat([p.fold for p in parts]).cpu() == 1
-    if not bool(distinct.any()):
-        return 0.0
-    shift = center_of_mass(intensity.invert(stabilised), grid).cpu()
-    shift = (shift - shift.mean())[distinct]
-    return float(torch.angle((shift * torch.exp(-1j * theta[distinct])).sum()))
-
-
-def _codes(parts: list[Inference], offset: float, scan_shape: tuple[int, ...]) -> Codes:
-    """Join blocks, add the angle's offset, and give everything the scan's shape."""
-
-    def join(name: str) -> FloatArray:
-        values = torch.cat([getattr(p, name) for p in parts]).cpu().double().numpy()
-        return cast(FloatArray, values.reshape((*scan_shape, *values.shape[1:])))
-
-    fold = join("fold").astype(np.int64)
-    period = 2 * np.pi / np.maximum(fold, 1)
-    angle = np.mod(join("angle") + offset, period)
-    # mod of a tiny negative number rounds up to the period itself.
-    angle = np.where(angle >= period, 0.0, angle)
-    return Codes(join("z"), join("z_std"), angle, join("angle_std"), fold, join("error"))

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A trained estimator as one safetensors file: tensors, and a JSON header; no pickle."""
+"""What training leaves, and its file: safetensors with a JSON header, no pickle."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,26 +14,55 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .core.intensity import Intensity
-from .core.model import PolarRRVAE
+from .core.model import LatentModel, PolarRRVAE
 from .core.polar import Detector, PolarGrid
 from .core.training import History
-
-if TYPE_CHECKING:
-    from .estimator import RRVAE
 
 KEY = "py4dstem_rrvae"
 FORMAT = 1
 
 
-def save(path: str | Path, estimator: RRVAE) -> None:
-    """Write a fitted `estimator` to `path`; a given centre or mask is kept with the geometry."""
+@dataclass(frozen=True)
+class Fitted:
+    """Everything that training leaves behind and a model file holds.
+
+    Attributes
+    ----------
+    model
+        Trained networks, background and noise.
+    detector, q_units
+        Geometry of the scan trained on.
+    grid
+        Polar bins, in `q_units`.
+    intensity
+        Intensity scale, with the gain of the scan trained on.
+    dose : float
+        Mean summed intensity per pattern.
+    angle_offset : float
+        Added to the model's turn so that it agrees with the centre-of-mass direction on average.
+    """
+
+    model: LatentModel
+    detector: Detector
+    q_units: str
+    grid: PolarGrid
+    intensity: Intensity
+    dose: float
+    angle_offset: float
+
+
+def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: History) -> None:
+    """Write what training left; a centre or mask among `parameters` is kept with the geometry.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    """
     from . import __version__
 
-    fitted = estimator._fitted()
     detector = fitted.detector
-    parameters = estimator.get_params()
-    for name in ("center", "mask"):
-        parameters[name] = None
+    parameters = parameters | {"center": None, "mask": None}
     if not isinstance(parameters["random_state"], (int, type(None))):
         parameters["random_state"] = None
     header = {
@@ -46,7 +75,7 @@ def save(path: str | Path, estimator: RRVAE) -> None:
         "intensity": asdict(fitted.intensity),
         "dose": fitted.dose,
         "angle_offset": fitted.angle_offset,
-        "history": asdict(estimator.history_),
+        "history": asdict(history),
     }
     tensors = {f"model.{k}": v.cpu().contiguous() for k, v in fitted.model.state_dict().items()}
     tensors["detector.matrix"] = torch.from_numpy(np.ascontiguousarray(detector.matrix))
@@ -58,18 +87,25 @@ def save(path: str | Path, estimator: RRVAE) -> None:
     save_file(tensors, str(path), metadata={KEY: json.dumps(header, default=_plain)})
 
 
-def load(path: str | Path) -> RRVAE:
-    """Read what `save` wrote."""
+def load(path: str | Path) -> tuple[dict[str, Any], Fitted, History]:
+    """Read what `save` wrote: parameters, trained model, history.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no model file of this package, or damaged.
+    """
     header, tensors = _read(Path(path))
     try:
-        return _restore(header, tensors)
+        fitted = _restore(header, tensors)
+        return header["parameters"], fitted, History(**header["history"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} is no rrVAE model file, or is damaged: {error!r}") from error
 
 
-def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> RRVAE:
-    from .estimator import RRVAE, Fitted
-
+def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted:
     detector = Detector(
         tuple(header["detector"]["shape"]),
         tuple(header["detector"]["center"]),
@@ -77,12 +113,11 @@ def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> RRVAE:
         tensors["detector.mask"].numpy() if "detector.mask" in tensors else None,
     )
     state = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    estimator = RRVAE(**header["parameters"])
     with torch.random.fork_rng(devices=[]):
-        model = PolarRRVAE(estimator.latent_dim, state["weight"], state["dof"])
+        model = PolarRRVAE(header["parameters"]["latent_dim"], state["weight"], state["dof"])
     model.load_state_dict(state)
     model.eval()
-    estimator.fitted_ = Fitted(
+    return Fitted(
         model,
         detector,
         header["q_units"],
@@ -91,8 +126,6 @@ def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> RRVAE:
         header["dose"],
         header["angle_offset"],
     )
-    estimator.history_ = History(**header["history"])
-    return estimator
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

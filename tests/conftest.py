@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One thread, so that runs repeat to the last bit; and one small trained model for all."""
+"""One thread, so that runs repeat to the last bit; and small trained models for all."""
 
+import numpy as np
 import pytest
 import torch
+from estimators import LEARNED, QUICK, OneSided
 
 from py4dstem_rrvae import RRVAE, synthetic
 
@@ -25,3 +27,52 @@ def unseen():
 def trained(lobes):
     """Fitted estimator; tests must leave it as it is."""
     return RRVAE(max_epochs=25, random_state=0, progress=False, device="cpu").fit(lobes.frames)
+
+
+@pytest.fixture(scope="session")
+def codes(trained, unseen):
+    """Codes of the second draw."""
+    return trained.encode(unseen.frames)
+
+
+@pytest.fixture(scope="session")
+def few():
+    """Enough to learn something."""
+    return synthetic.lobes(80, size=16, counts=2000).frames
+
+
+@pytest.fixture(scope="session")
+def quick(few):
+    """Trained a little; tests must leave it as it is."""
+    return RRVAE(**QUICK).fit(few)
+
+
+@pytest.fixture(scope="session")
+def one_sided():
+    """Patterns whose centre of mass has a truth."""
+
+    def limb(radius, angle, height, _):
+        ring = np.exp(-0.5 * ((radius - 0.5) / 0.15) ** 2)
+        return ring * np.exp(height * np.cos(angle)) + 0.02
+
+    angle, height = np.random.default_rng(0).uniform((0, 0.5), (2 * np.pi, 2), (600, 2)).T
+    expected = synthetic._expected(limb, 24, 2000.0, angle, height, height)
+    frames = np.random.default_rng(1).poisson(expected)
+    estimator = RRVAE(**LEARNED | {"latent_dim": 1}).fit(frames)
+    return OneSided(expected, frames, angle, estimator, estimator.encode(frames))
+
+
+@pytest.fixture(scope="session")
+def patterns():
+    """Counts of a small scan; writing to them raises."""
+    import py4dstem_scans as scans  # the host takes seconds, which other tests need not wait
+
+    return scans.lopsided_scan()
+
+
+@pytest.fixture
+def cube(patterns):
+    """A fresh calibrated data cube of them."""
+    import py4dstem_scans as scans
+
+    return scans.data_cube(patterns)

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""RRVAE: its manners, what it makes of awkward data, its file, and what it refuses."""
+"""RRVAE: its manners, and what it makes of awkward data."""
 
 import hashlib
 import math
-import pickle
-from dataclasses import dataclass
 
 import dask.array as da
 import h5py
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from estimators import LEARNED, NAMES, QUICK
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -21,24 +18,6 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.scores import accuracy, ari
 from py4dstem_rrvae import RRVAE, Codes, Frames, synthetic
 from py4dstem_rrvae.core.intensity import Intensity, are_counts, choose_intensity
-
-COMMON = {"random_state": 0, "progress": False, "device": "cpu"}
-# The mean as background needs no trials; what "auto" must show is tested with it.
-QUICK = COMMON | {"max_epochs": 3, "batch_size": 8, "learning_rate": 1e-2, "background": "mean"}
-LEARNED = COMMON | {"max_epochs": 12, "batch_size": 32, "background": "mean"}
-NAMES = ("z", "z_std", "angle", "angle_std", "fold", "error")
-
-
-@pytest.fixture(scope="module")
-def few():
-    """Enough to learn something."""
-    return synthetic.lobes(80, size=16, counts=2000).frames
-
-
-@pytest.fixture(scope="module")
-def quick(few):
-    """Trained a little; tests must leave it as it is."""
-    return RRVAE(**QUICK).fit(few)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +29,6 @@ def small():
 @pytest.fixture(scope="module")
 def small_unseen():
     return synthetic.lobes(300, size=24, counts=3000, random_state=1)
-
-
-@pytest.fixture(scope="module")
-def codes(trained, unseen):
-    return trained.encode(unseen.frames)
 
 
 def assert_same_codes(one, other, **tolerance):
@@ -244,30 +218,6 @@ def test_quarter_turn_of_the_frame_turns_the_angle_by_a_quarter(trained, unseen,
     period = 2 * np.pi / codes.fold
     ahead = np.mod(turned.angle - codes.angle - np.pi / 2 + period / 2, period) - period / 2
     assert np.median(np.abs(ahead)) < np.median(unseen.bound)
-
-
-@dataclass(frozen=True)
-class OneSided:
-    """Rings that are brighter on one side, and a model of them."""
-
-    expected: np.ndarray
-    frames: np.ndarray
-    angle: np.ndarray
-    estimator: RRVAE
-    codes: Codes
-
-
-@pytest.fixture(scope="module")
-def one_sided():
-    def limb(radius, angle, height, _):
-        ring = np.exp(-0.5 * ((radius - 0.5) / 0.15) ** 2)
-        return ring * np.exp(height * np.cos(angle)) + 0.02
-
-    angle, height = np.random.default_rng(0).uniform((0, 0.5), (2 * np.pi, 2), (600, 2)).T
-    expected = synthetic._expected(limb, 24, 2000.0, angle, height, height)
-    frames = np.random.default_rng(1).poisson(expected)
-    estimator = RRVAE(**LEARNED | {"latent_dim": 1}).fit(frames)
-    return OneSided(expected, frames, angle, estimator, estimator.encode(frames))
 
 
 def test_zero_of_the_angle_is_the_centre_of_mass(one_sided):
@@ -465,75 +415,6 @@ def test_reconstruction_keeps_the_leading_shape_and_takes_undefined_angles(quick
     assert np.isfinite(rebuilt).all()
 
 
-Q_SIZE = 0.021
-
-
-@pytest.fixture(scope="module")
-def fine():
-    """Frames of 48 x 48 pixels with a size in q, a model of such, and its codes."""
-    lobes, unseen = (synthetic.lobes(n, counts=4000, random_state=n) for n in (600, 300))
-    geometry = {"center": (23.5, 23.5), "matrix": Q_SIZE * np.eye(2), "q_units": "A^-1"}
-    estimator = RRVAE(**LEARNED).fit(Frames(lobes.frames, **geometry))
-    return unseen.frames, estimator, estimator.encode(Frames(unseen.frames, **geometry))
-
-
-def binned(frames):
-    count, height, width = frames.shape
-    return frames.reshape(count, height // 2, 2, width // 2, 2).sum(axis=(2, 4))
-
-
-def coarse(frames, size=2 * Q_SIZE):
-    # The middle of four pixels is the middle of one: index 23.5 becomes 11.5.
-    return Frames(binned(frames), (11.5, 11.5), size * np.eye(2), q_units="A^-1")
-
-
-def assert_near(found, want):
-    alive = want.z.std(axis=0) > 0
-    assert alive.any()
-    move = np.sqrt(np.mean((found.z - want.z)[:, alive] ** 2, axis=0))
-    assert (move < 0.15 * want.z[:, alive].std(axis=0)).all()
-
-
-@pytest.mark.parametrize("background", ["stored", "refit"])
-def test_a_detector_of_coarser_pixels_gives_the_same_latents(background, fine):
-    frames, estimator, want = fine
-    found = estimator.encode(coarse(frames), background=background)
-    assert_near(found, want)
-    assert (found.fold == want.fold).mean() > 0.9
-
-
-def test_a_detector_that_sees_less_than_the_model_is_refused(fine):
-    frames, estimator, _ = fine
-    with pytest.raises(
-        ValueError, match=r"sees q up to 0\.504 A\^-1; the circle .* ends at 0\.252"
-    ):
-        estimator.encode(coarse(frames, Q_SIZE))
-
-
-def test_the_centre_of_another_detector_is_found(fine):
-    frames, estimator, want = fine
-    moved = np.pad(frames, ((0, 0), (7, 3), (2, 5)))
-    other = Frames(moved, matrix=Q_SIZE * np.eye(2), q_units="A^-1")
-    assert_near(estimator.encode(other, background="refit"), want)
-
-
-def test_refit_takes_the_dose_from_the_scan(trained, unseen, codes):
-    other = synthetic.lobes(300, size=32, counts=6000, random_state=1)
-    assert (other.label == unseen.label).all()
-    refitted = trained.encode(other.frames, background="refit")
-
-    def move(found):
-        return np.median(np.abs(found.z - codes.z) / codes.z.std(axis=0), axis=0).max()
-
-    assert move(refitted) < 0.1 < 0.3 < move(trained.encode(other.frames))
-    assert np.sqrt(np.mean(refitted.error**2)) == pytest.approx(1.0, abs=0.1)
-
-
-def test_refit_leaves_the_model_as_it_was(trained, lobes, unseen, codes):
-    trained.encode(lobes.frames * 2, background="refit")
-    np.testing.assert_array_equal(trained.encode(unseen.frames).z, codes.z)
-
-
 # Chance
 
 
@@ -597,240 +478,3 @@ def test_sample_limits_what_is_trained_on(few):
     spoilt[np.setdiff1d(np.arange(80), where)] = 0
     other = RRVAE(**QUICK, sample=20).fit(spoilt)
     np.testing.assert_array_equal(other.transform(few), few_of_them.transform(few))
-
-
-# The model file
-
-
-def test_loaded_model_gives_identical_codes(trained, unseen, codes, tmp_path):
-    trained.save(tmp_path / "model.rrvae")
-    loaded = RRVAE.load(tmp_path / "model.rrvae")
-    found = loaded.encode(unseen.frames)
-    for name in NAMES:
-        np.testing.assert_array_equal(getattr(found, name), getattr(codes, name))
-    np.testing.assert_array_equal(loaded.reconstruct(found), trained.reconstruct(codes))
-    assert loaded.history_ == trained.history_
-    assert loaded.get_params() == trained.get_params()
-
-
-def test_file_keeps_the_geometry(few, tmp_path):
-    mask = np.ones((16, 16), dtype=bool)
-    mask[:5, 8] = False
-    matrix = np.array([[0.03, 0.001], [0.002, 0.05]])
-    frames = Frames(few, center=(7.1, 8.2), matrix=matrix, mask=mask, q_units="A^-1")
-    estimator = RRVAE(**QUICK | {"random_state": np.random.default_rng(0)}).fit(frames)
-    estimator.save(str(tmp_path / "model.rrvae"))
-    fitted = RRVAE.load(str(tmp_path / "model.rrvae")).fitted_
-    assert (fitted.detector.center, fitted.q_units) == ((7.1, 8.2), "A^-1")
-    np.testing.assert_array_equal(fitted.detector.matrix, matrix)
-    np.testing.assert_array_equal(fitted.detector.mask, mask)
-    for name in ("grid", "intensity", "dose", "angle_offset"):
-        assert getattr(fitted, name) == getattr(estimator.fitted_, name)
-
-
-def test_file_keeps_the_zero_of_the_angle(one_sided, tmp_path):
-    one_sided.estimator.save(tmp_path / "model.rrvae")
-    angle = RRVAE.load(tmp_path / "model.rrvae").encode(one_sided.frames).angle
-    np.testing.assert_array_equal(angle, one_sided.codes.angle)
-
-
-def test_loading_leaves_the_global_generator_alone(quick, tmp_path):
-    quick.save(tmp_path / "model.rrvae")
-    before = torch.random.get_rng_state()
-    RRVAE.load(tmp_path / "model.rrvae")
-    assert torch.equal(torch.random.get_rng_state(), before)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.0005, 0.01, 0.5, 0.999])
-def test_truncated_file_is_refused(share, quick, tmp_path):
-    path = tmp_path / "model.rrvae"
-    quick.save(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match="is no rrVAE model file, or is damaged"):
-        RRVAE.load(path)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"Not a model at all, but some text.", pickle.dumps({"a": np.ones(9)}), b"\x00" * 64],
-)
-def test_file_of_another_kind_is_refused(content, tmp_path):
-    path = tmp_path / "model.rrvae"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="is no rrVAE model file, or is damaged"):
-        RRVAE.load(path)
-
-
-def test_safetensors_of_another_program_are_refused(tmp_path):
-    save_file({"weight": torch.ones(3)}, tmp_path / "model.rrvae", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="is a safetensors file, but not of an rrVAE model"):
-        RRVAE.load(tmp_path / "model.rrvae")
-
-
-def rewritten(path, change):
-    with safe_open(path, framework="pt") as file:
-        header = {key: change(value) for key, value in file.metadata().items()}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file(tensors, path, metadata=header)
-
-
-def test_model_of_a_later_format_is_refused(quick, tmp_path):
-    path = tmp_path / "model.rrvae"
-    quick.save(path)
-    rewritten(path, lambda header: header.replace('"format": 1', '"format": 99'))
-    with pytest.raises(ValueError, match=r"has model format 99; this version .* reads format 1"):
-        RRVAE.load(path)
-
-
-@pytest.mark.parametrize(
-    "change", [lambda _: "{", lambda _: "{}", lambda h: h.replace('"grid"', '"x"')]
-)
-def test_model_of_a_broken_header_is_refused(change, quick, tmp_path):
-    path = tmp_path / "model.rrvae"
-    quick.save(path)
-    rewritten(path, change)
-    with pytest.raises(ValueError, match="is no rrVAE model file, or is damaged"):
-        RRVAE.load(path)
-
-
-def test_folder_to_write_to_must_exist(quick, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*absent to write model\.rrvae to"):
-        quick.save(tmp_path / "absent" / "model.rrvae")
-
-
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no model file at .*absent\.rrvae"):
-        RRVAE.load(tmp_path / "absent.rrvae")
-
-
-def test_file_holds_no_pickle(quick, tmp_path):
-    quick.save(tmp_path / "model.rrvae")
-    content = (tmp_path / "model.rrvae").read_bytes()
-    assert int.from_bytes(content[:8], "little") < len(content)
-    assert content[8:9] == b"{"
-    with pytest.raises(pickle.UnpicklingError):
-        pickle.loads(content)
-
-
-# Refusals
-
-
-@pytest.mark.parametrize(
-    ("option", "match"),
-    [
-        ({"architecture": "cartesian"}, "architecture must be one of 'polar', 'coordinate'; got"),
-        ({"intensity": "squared"}, "intensity must be one of 'sqrt', 'linear', 'log', 'counts'"),
-        ({"background": "none"}, "background must be one of 'auto', 'mean', 'radial', None; got"),
-        ({"latent_dim": 0}, "latent_dim must be a whole number of at least 1; got 0"),
-        ({"latent_dim": -2}, "latent_dim must be a whole number of at least 1; got -2"),
-        ({"latent_dim": 2.0}, r"latent_dim must be a whole number of at least 1; got 2\.0"),
-        ({"latent_dim": 80}, "latent_dim must be below the 80 that 80 patterns .* can carry"),
-        ({"max_epochs": 0}, "max_epochs must be a whole number of at least 1; got 0"),
-        ({"batch_size": 0}, "batch_size must be a whole number of at least 1; got 0"),
-        ({"sample": 7}, "sample must be a whole number of at least 8; got 7"),
-        ({"learning_rate": 0}, "learning_rate must be above 0 and finite; got 0"),
-        ({"learning_rate": np.nan}, "learning_rate must be above 0 and finite; got nan"),
-        ({"latent_dim": True}, "latent_dim must be a whole number of at least 1; got True"),
-        ({"learning_rate": np.inf}, "learning_rate must be above 0 and finite; got inf"),
-        ({"learning_rate": "fast"}, "learning_rate must be above 0 and finite; got 'fast'"),
-        ({"beta": -1.0}, r"beta must be above 0 and finite; got -1\.0"),
-        ({"beta": None}, "beta must be above 0 and finite; got None"),
-        ({"device": "abacus"}, "device must be .*got 'abacus'"),
-        ({"center": (40.0, 3.0)}, "center must lie on the detector"),
-        ({"mask": np.ones((5, 5), bool)}, "mask must be boolean of shape"),
-        ({"mask": np.zeros((16, 16), bool)}, "mask must keep at least one pixel"),
-    ],
-)
-def test_options_that_cannot_be_are_refused(option, match, few):
-    with pytest.raises(ValueError, match=match):
-        RRVAE(**QUICK | option).fit(few)
-
-
-def test_latents_are_bounded_by_the_bins():
-    frames = synthetic.lobes(300, size=8, counts=500).frames
-    with pytest.raises(
-        ValueError, match="latent_dim must be below the 128 that 300 patterns of 4 x 32"
-    ):
-        RRVAE(**QUICK | {"latent_dim": 128}).fit(frames)
-
-
-@pytest.mark.parametrize(
-    ("option", "match"),
-    [
-        ({"architecture": "coordinate"}, 'architecture="coordinate" is not available yet'),
-        ({"mirror": True}, "mirror=True is not available yet"),
-    ],
-)
-def test_options_of_a_later_version_are_refused(option, match, few):
-    with pytest.raises(NotImplementedError, match=match):
-        RRVAE(**QUICK | option).fit(few)
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0, 7.5])
-def test_a_constant_cube_is_refused(value):
-    with pytest.raises(ValueError, match="patterns must differ from one another"):
-        RRVAE(**QUICK).fit(np.full((20, 16, 16), value))
-
-
-def test_equal_patterns_are_refused(few):
-    with pytest.raises(ValueError, match="patterns must differ from one another"):
-        RRVAE(**QUICK).fit(np.repeat(few[:1], 20, axis=0))
-
-
-@pytest.mark.parametrize(
-    ("frames", "match"),
-    [
-        (np.ones((7, 16, 16)), "fit needs at least 8 patterns; got 7"),
-        (np.ones((16, 16)), "fit needs at least 8 patterns; got 1"),
-        (np.ones((0, 16, 16)), "at least one position"),
-        (np.ones((20, 7, 16)), "at least 8 x 8 pixels; got 7 x 16"),
-        (np.full((20, 16, 16), np.nan), "patterns must be finite"),
-    ],
-)
-def test_what_cannot_be_fitted_is_refused(frames, match):
-    with pytest.raises(ValueError, match=match):
-        RRVAE(**QUICK).fit(frames)
-
-
-def test_a_refused_fit_leaves_the_estimator_as_it_was(few):
-    estimator = RRVAE(**QUICK).fit(few)
-    before, fitted = estimator.transform(few), estimator.fitted_
-    for bad in (np.full((20, 16, 16), np.inf), np.repeat(few[:1], 20, axis=0)):
-        with pytest.raises(ValueError, match="patterns must"):
-            estimator.fit(bad)
-    assert estimator.fitted_ is fitted
-    np.testing.assert_array_equal(estimator.transform(few), before)
-
-
-@pytest.mark.parametrize(
-    ("frames", "match"),
-    [
-        (Frames(np.ones((2, 16, 18))), r"trained on \(16, 16\) pixels .* have \(16, 18\) pixels"),
-        (Frames(np.ones((2, 16, 16)), q_units="A^-1"), "q in 'pixels'; these .* q in 'A\\^-1'"),
-        (
-            Frames(np.ones((2, 16, 16)), center=(3.0, 8.0)),
-            "the circle on this detector ends at 3.5",
-        ),
-        (np.full((2, 16, 16), np.nan), "patterns must be finite"),
-        (np.ones((2, 4, 4)), "at least 8 x 8 pixels"),
-    ],
-)
-def test_patterns_the_model_does_not_fit_are_refused(frames, match, quick):
-    with pytest.raises(ValueError, match=match):
-        quick.encode(frames)
-
-
-def test_encode_refuses_an_unknown_background(quick, few):
-    with pytest.raises(ValueError, match='background must be "stored" or "refit"; got \'auto\''):
-        quick.encode(few, background="auto")
-
-
-def test_refit_needs_enough_patterns(quick, few):
-    with pytest.raises(ValueError, match='background="refit" needs at least 8 patterns; got 7'):
-        quick.encode(few[:7], background="refit")
-
-
-def test_refit_refuses_an_empty_scan(quick):
-    with pytest.raises(ValueError, match="pattern"):
-        quick.encode(np.zeros((20, 16, 16)), background="refit")

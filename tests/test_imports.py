@@ -27,7 +27,7 @@ ONLY = {
     "abtem": r"simulate",
     "ase": r"simulate",
 }
-INNER = r"core(\..+)?|frames|estimator|model_file|maps"
+INNER = r"core(\..+)?|frames|codes|estimator|model_file|maps|standout"
 # Modules of the package and what of it they may import; the first row that fits counts.
 ALLOWED = [
     (r"core(\..+)?", r"core(\..+)?"),

@@ -7,24 +7,12 @@ import dask.array as da
 import h5py
 import numpy as np
 import py4DSTEM
-import py4dstem_scans as scans
 import pytest
 from emdfile import Metadata, Node
 from py4dstem_scans import CENTER, DETECTOR, ENERGY, NAMES, QUICK, SCAN, calibrate
 
 from py4dstem_rrvae import RRVAE
 from py4dstem_rrvae.adapters import _py4dstem_calibration, py4dstem
-
-
-@pytest.fixture(scope="module")
-def patterns():
-    return scans.lopsided_scan()
-
-
-@pytest.fixture
-def cube(patterns):
-    return scans.data_cube(patterns)
-
 
 # What is attached
 

@@ -7,23 +7,11 @@ import sys
 import h5py
 import numpy as np
 import py4DSTEM
-import py4dstem_scans as scans
 import pytest
 from emdfile import Array
 from py4dstem_scans import ENERGY, QUICK
 
 from py4dstem_rrvae.adapters import py4dstem
-
-
-@pytest.fixture(scope="module")
-def patterns():
-    return scans.lopsided_scan()
-
-
-@pytest.fixture
-def cube(patterns):
-    return scans.data_cube(patterns)
-
 
 # Figure
 

@@ -3,7 +3,6 @@
 
 import numpy as np
 import py4DSTEM
-import py4dstem_scans as scans
 import pytest
 from emdfile import PointListArray
 from py4dstem_scans import (
@@ -20,17 +19,6 @@ from py4dstem_scans import (
 )
 
 from py4dstem_rrvae.adapters import py4dstem
-
-
-@pytest.fixture(scope="module")
-def patterns():
-    return scans.lopsided_scan()
-
-
-@pytest.fixture
-def cube(patterns):
-    return scans.data_cube(patterns)
-
 
 # Convention
 

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from torch import Tensor
 FloatArray = NDArray[np.float64]
 
 # A pixel is cut into parts that go to their nearest bins. Near the centre, where bins are smaller
-# than pixels, 16 x 16 parts fill every bin of a ring alike (to 10 %); with 2 x 2 the uneven filling
-# costs a factor of 2 to 6 in the angle error at 5,000 to 50,000 counts.
+# than pixels, 16 x 16 parts fill every bin of a ring alike (to 10 %). At 5,000 counts 2 x 2 parts
+# cost up to twice the angle error, whole pixels up to ten times (`python -m benchmarks.polar`).
 FINE_SPLIT, COARSE_SPLIT, FINE_RADIUS = 16, 4, 16.0
 # Patterns with an origin of their own share one operator per eighth of a pixel.
 ORIGIN_STEP = 0.125
@@ -136,25 +136,31 @@ class PolarOperator:
         scale = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
         squared = masked.power(2).sum(axis=1).A1
         self.grid = grid
-        self.detector_shape = detector.shape
+        self.detector = detector
         self.weight = torch.tensor(share.reshape(grid.shape), dtype=torch.float32, device=device)
         independent = np.divide(squared, seen_area, out=np.zeros_like(share), where=share > 0)
         self.dof = torch.tensor(
             independent.reshape(grid.shape).sum(axis=1), dtype=torch.float32, device=device
         )
         self._sum = _torch_csr(sparse.diags(scale) @ masked, device)
-        density = np.divide(1.0, area, out=np.zeros_like(area), where=area > 0)
-        self._spread = _torch_csr((sparse.diags(density) @ full).T, device)
 
     def __call__(self, frames: Tensor) -> Tensor:
         """Sum the counts of ``frames (B, H, W)`` into bins, scaled to full coverage: (B, R, A)."""
         flat = frames.reshape(len(frames), -1)
         return (self._sum @ flat.T).T.reshape(len(frames), *self.grid.shape)
 
+    @cached_property
+    def _spread(self) -> Tensor:
+        # Only made where it is used: a wandering beam has hundreds of operators that never render.
+        full = _share_of_pixels(self.detector, self.grid)
+        area = full.sum(axis=1).A1
+        density = np.divide(1.0, area, out=np.zeros_like(area), where=area > 0)
+        return _torch_csr((sparse.diags(density) @ full).T, self._sum.device)
+
     def render(self, polar: Tensor) -> Tensor:
         """Spread the counts of ``polar (B, R, A)`` evenly over each bin's pixels: (B, H, W)."""
         flat = polar.reshape(len(polar), -1)
-        return (self._spread @ flat.T).T.reshape(len(polar), *self.detector_shape)
+        return (self._spread @ flat.T).T.reshape(len(polar), *self.detector.shape)
 
 
 class PolarTransform:

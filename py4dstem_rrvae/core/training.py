@@ -38,6 +38,8 @@ class Schedule:
         Weight of the KL divergence.
     patience : float
         Share of `max_epochs` without a better held-out loss after which training stops.
+    label : str
+        What the progress bar calls it.
     """
 
     max_epochs: int
@@ -45,6 +47,7 @@ class Schedule:
     learning_rate: float
     beta: float = 1.0
     patience: float = 0.35
+    label: str = "rrVAE"
 
 
 @dataclass
@@ -54,8 +57,7 @@ class History:
     Attributes
     ----------
     train_loss, validation_loss, noise : list of float
-        Per epoch; noise is the rms over the rings of
-        the model's noise.
+        Per epoch; noise is the standard deviation of the model's noise.
     kl : list of list of float
         Held-out KL divergence per latent, per epoch.
     best_epoch : int
@@ -125,7 +127,8 @@ def fit_model(
 
     if background != "auto":
         return run("mean", schedule)
-    pilot = replace(schedule, max_epochs=min(PILOT_EPOCHS, schedule.max_epochs))
+    epochs = min(PILOT_EPOCHS, schedule.max_epochs)
+    pilot = replace(schedule, max_epochs=epochs, label="rrVAE trial")
     runs: list[tuple[LatentModel, History]] = []
 
     def best() -> tuple[LatentModel, History]:
@@ -173,7 +176,7 @@ def train(
     history, loop = History(), _Loop(model, schedule, len(training), generator)
     best = copy.deepcopy(model.state_dict())
     patience = max(3, round(schedule.patience * schedule.max_epochs))
-    with tqdm(total=schedule.max_epochs, desc="rrVAE", disable=not progress) as bar:
+    with tqdm(total=schedule.max_epochs, desc=schedule.label, disable=not progress) as bar:
         try:
             for epoch in range(schedule.max_epochs):
                 loop.run(training, validation, history)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the model says of each pattern, on the scan's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .core.intensity import Intensity
+from .core.model import Inference, LatentModel
+from .core.polar import PolarGrid, center_of_mass
+
+FloatArray = NDArray[np.float64]
+
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What the model says of each pattern; the leading shape is the scan's.
+
+    Attributes
+    ----------
+    z, z_std : ndarray, shape (..., d)
+        Latents, without units, N(0, 1) over the training scan, and their posterior standard
+        deviation. A collapsed latent is 0 with standard deviation 1.
+    angle : ndarray, shape (...)
+        Turn in radians in [0, 2 pi / fold), from the row axis towards the column axis; NaN where
+        `fold` is 0.
+    angle_std : ndarray, shape (...)
+        Its posterior standard deviation in radians; ``pi / sqrt(3)``, that of a uniform angle,
+        where `fold` is 0.
+    fold : ndarray of int, shape (...)
+        Equal peaks of the angle's posterior: the angle is known modulo ``2 pi / fold``. 0 where
+        the pattern has no angular structure above the noise.
+    error : ndarray, shape (...)
+        Root-mean-square residual in units of the noise: 1 where the model explains the pattern.
+    """
+
+    z: FloatArray
+    z_std: FloatArray
+    angle: FloatArray
+    angle_std: FloatArray
+    fold: NDArray[np.int64]
+    error: FloatArray
+
+
+def join(parts: list[Inference], offset: float, scan_shape: tuple[int, ...]) -> Codes:
+    """Put the inferences of successive blocks into one `Codes`.
+
+    Parameters
+    ----------
+    parts
+        In the scan's order.
+    offset
+        Added to the model's turn, radians.
+    scan_shape
+        Shape of the result in front of the latents.
+    """
+
+    def whole(name: str) -> FloatArray:
+        values = torch.cat([getattr(p, name) for p in parts]).cpu().double().numpy()
+        return cast(FloatArray, values.reshape((*scan_shape, *values.shape[1:])))
+
+    fold = whole("fold").astype(np.int64)
+    period = 2 * np.pi / np.maximum(fold, 1)
+    angle = np.mod(whole("angle") + offset, period)
+    # mod of a tiny negative number rounds up to the period itself.
+    angle = np.where(angle >= period, 0.0, angle)
+    return Codes(whole("z"), whole("z_std"), angle, whole("angle_std"), fold, whole("error"))
+
+
+def angle_offset(
+    model: LatentModel, stabilised: Tensor, intensity: Intensity, grid: PolarGrid
+) -> float:
+    """Turn the model's zero onto the direction of the centre of mass, weighted by its size."""
+    parts = [model.infer(x) for x in stabilised.split(CHUNK)]
+    theta = torch.cat([p.angle for p in parts]).cpu()
+    distinct = torch.cat([p.fold for p in parts]).cpu() == 1
+    if not bool(distinct.any()):
+        return 0.0
+    shift = center_of_mass(intensity.invert(stabilised), grid).cpu()
+    shift = (shift - shift.mean())[distinct]
+    return float(torch.angle((shift * torch.exp(-1j * theta[distinct])).sum()))

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the tests train: quickly, or long enough to tell classes apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from py4dstem_rrvae import RRVAE, Codes
+
+COMMON = {"random_state": 0, "progress": False, "device": "cpu"}
+# The mean as background needs no trials; what "auto" must show is tested with it.
+QUICK = COMMON | {"max_epochs": 3, "batch_size": 8, "learning_rate": 1e-2, "background": "mean"}
+LEARNED = COMMON | {"max_epochs": 12, "batch_size": 32, "background": "mean"}
+NAMES = ("z", "z_std", "angle", "angle_std", "fold", "error")
+
+
+@dataclass(frozen=True)
+class OneSided:
+    """Rings that are brighter on one side, and a model of them."""
+
+    expected: np.ndarray
+    frames: np.ndarray
+    angle: np.ndarray
+    estimator: RRVAE
+    codes: Codes

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What RRVAE refuses, and in which words."""
+
+import numpy as np
+import pytest
+from estimators import QUICK
+
+from py4dstem_rrvae import RRVAE, Frames, synthetic
+
+
+@pytest.mark.parametrize(
+    ("option", "match"),
+    [
+        ({"architecture": "cartesian"}, "architecture must be one of 'polar', 'coordinate'; got"),
+        ({"intensity": "squared"}, "intensity must be one of 'sqrt', 'linear', 'log', 'counts'"),
+        ({"background": "none"}, "background must be one of 'auto', 'mean', 'radial', None; got"),
+        ({"latent_dim": 0}, "latent_dim must be a whole number of at least 1; got 0"),
+        ({"latent_dim": -2}, "latent_dim must be a whole number of at least 1; got -2"),
+        ({"latent_dim": 2.0}, r"latent_dim must be a whole number of at least 1; got 2\.0"),
+        ({"latent_dim": 80}, "latent_dim must be below the 80 that 80 patterns .* can carry"),
+        ({"max_epochs": 0}, "max_epochs must be a whole number of at least 1; got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1; got 0"),
+        ({"sample": 7}, "sample must be a whole number of at least 8; got 7"),
+        ({"learning_rate": 0}, "learning_rate must be above 0 and finite; got 0"),
+        ({"learning_rate": np.nan}, "learning_rate must be above 0 and finite; got nan"),
+        ({"latent_dim": True}, "latent_dim must be a whole number of at least 1; got True"),
+        ({"learning_rate": np.inf}, "learning_rate must be above 0 and finite; got inf"),
+        ({"learning_rate": "fast"}, "learning_rate must be above 0 and finite; got 'fast'"),
+        ({"beta": -1.0}, r"beta must be above 0 and finite; got -1\.0"),
+        ({"beta": None}, "beta must be above 0 and finite; got None"),
+        ({"device": "abacus"}, "device must be .*got 'abacus'"),
+        ({"center": (40.0, 3.0)}, "center must lie on the detector"),
+        ({"mask": np.ones((5, 5), bool)}, "mask must be boolean of shape"),
+        ({"mask": np.zeros((16, 16), bool)}, "mask must keep at least one pixel"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(option, match, few):
+    with pytest.raises(ValueError, match=match):
+        RRVAE(**QUICK | option).fit(few)
+
+
+def test_latents_are_bounded_by_the_bins():
+    frames = synthetic.lobes(300, size=8, counts=500).frames
+    with pytest.raises(
+        ValueError, match="latent_dim must be below the 128 that 300 patterns of 4 x 32"
+    ):
+        RRVAE(**QUICK | {"latent_dim": 128}).fit(frames)
+
+
+@pytest.mark.parametrize(
+    ("option", "match"),
+    [
+        ({"architecture": "coordinate"}, 'architecture="coordinate" is not available yet'),
+        ({"mirror": True}, "mirror=True is not available yet"),
+    ],
+)
+def test_options_of_a_later_version_are_refused(option, match, few):
+    with pytest.raises(NotImplementedError, match=match):
+        RRVAE(**QUICK | option).fit(few)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 7.5])
+def test_a_constant_cube_is_refused(value):
+    with pytest.raises(ValueError, match="patterns must differ from one another"):
+        RRVAE(**QUICK).fit(np.full((20, 16, 16), value))
+
+
+def test_equal_patterns_are_refused(few):
+    with pytest.raises(ValueError, match="patterns must differ from one another"):
+        RRVAE(**QUICK).fit(np.repeat(few[:1], 20, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("frames", "match"),
+    [
+        (np.ones((7, 16, 16)), "fit needs at least 8 patterns; got 7"),
+        (np.ones((16, 16)), "fit needs at least 8 patterns; got 1"),
+        (np.ones((0, 16, 16)), "at least one position"),
+        (np.ones((20, 7, 16)), "at least 8 x 8 pixels; got 7 x 16"),
+        (np.full((20, 16, 16), np.nan), "patterns must be finite"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(frames, match):
+    with pytest.raises(ValueError, match=match):
+        RRVAE(**QUICK).fit(frames)
+
+
+def test_a_refused_fit_leaves_the_estimator_as_it_was(few):
+    estimator = RRVAE(**QUICK).fit(few)
+    before, fitted = estimator.transform(few), estimator.fitted_
+    for bad in (np.full((20, 16, 16), np.inf), np.repeat(few[:1], 20, axis=0)):
+        with pytest.raises(ValueError, match="patterns must"):
+            estimator.fit(bad)
+    assert estimator.fitted_ is fitted
+    np.testing.assert_array_equal(estimator.transform(few), before)
+
+
+@pytest.mark.parametrize(
+    ("frames", "match"),
+    [
+        (Frames(np.ones((2, 16, 18))), r"trained on \(16, 16\) pixels .* have \(16, 18\) pixels"),
+        (Frames(np.ones((2, 16, 16)), q_units="A^-1"), "q in 'pixels'; these .* q in 'A\\^-1'"),
+        (
+            Frames(np.ones((2, 16, 16)), center=(3.0, 8.0)),
+            "the circle on this detector ends at 3.5",
+        ),
+        (np.full((2, 16, 16), np.nan), "patterns must be finite"),
+        (np.ones((2, 4, 4)), "at least 8 x 8 pixels"),
+    ],
+)
+def test_patterns_the_model_does_not_fit_are_refused(frames, match, quick):
+    with pytest.raises(ValueError, match=match):
+        quick.encode(frames)
+
+
+def test_encode_refuses_an_unknown_background(quick, few):
+    with pytest.raises(ValueError, match='background must be "stored" or "refit"; got \'auto\''):
+        quick.encode(few, background="auto")
+
+
+def test_refit_needs_enough_patterns(quick, few):
+    with pytest.raises(ValueError, match='background="refit" needs at least 8 patterns; got 7'):
+        quick.encode(few[:7], background="refit")
+
+
+def test_refit_refuses_an_empty_scan(quick):
+    with pytest.raises(ValueError, match="pattern"):
+        quick.encode(np.zeros((20, 16, 16)), background="refit")
