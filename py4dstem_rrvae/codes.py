@@ -4,20 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from .core.intensity import Intensity
-from .core.model import Inference, LatentModel
-from .core.polar import PolarGrid, center_of_mass
+from .core.model import Inference
 
 FloatArray = NDArray[np.float64]
-
-CHUNK = 512
 
 
 @dataclass(frozen=True)
@@ -49,41 +42,35 @@ class Codes:
     fold: NDArray[np.int64]
     error: FloatArray
 
+    @classmethod
+    def unpack(cls, rows: FloatArray) -> Codes:
+        """From the rows of `pack` on the scan's grid, shape (..., 2 d + 4)."""
+        d = (rows.shape[-1] - 4) // 2
+        angle, angle_std, fold, error = np.moveaxis(rows[..., 2 * d :], -1, 0)
+        return cls(
+            rows[..., :d], rows[..., d : 2 * d], angle, angle_std, fold.astype(np.int64), error
+        )
 
-def join(parts: list[Inference], offset: float, scan_shape: tuple[int, ...]) -> Codes:
-    """Put the inferences of successive blocks into one `Codes`.
+
+def pack(inference: Inference, offset: float) -> FloatArray:
+    """One row of numbers a pattern: z, z_std, angle, angle_std, fold, error.
 
     Parameters
     ----------
-    parts
-        In the scan's order.
+    inference
+        Of n patterns with d latents.
     offset
         Added to the model's turn, radians.
-    scan_shape
-        Shape of the result in front of the latents.
+
+    Returns
+    -------
+    ndarray, shape (n, 2 d + 4)
     """
-
-    def whole(name: str) -> FloatArray:
-        values = torch.cat([getattr(p, name) for p in parts]).cpu().double().numpy()
-        return cast(FloatArray, values.reshape((*scan_shape, *values.shape[1:])))
-
-    fold = whole("fold").astype(np.int64)
-    period = 2 * np.pi / np.maximum(fold, 1)
-    angle = np.mod(whole("angle") + offset, period)
+    i = inference
+    columns = [i.z, i.z_std, i.angle, i.angle_std, i.fold, i.error]
+    rows: FloatArray = np.column_stack([c.cpu().double().numpy() for c in columns])
+    period = 2 * np.pi / np.maximum(rows[:, -2], 1)
+    angle = np.mod(rows[:, -4] + offset, period)
     # mod of a tiny negative number rounds up to the period itself.
-    angle = np.where(angle >= period, 0.0, angle)
-    return Codes(whole("z"), whole("z_std"), angle, whole("angle_std"), fold, whole("error"))
-
-
-def angle_offset(
-    model: LatentModel, stabilised: Tensor, intensity: Intensity, grid: PolarGrid
-) -> float:
-    """Turn the model's zero onto the direction of the centre of mass, weighted by its size."""
-    parts = [model.infer(x) for x in stabilised.split(CHUNK)]
-    theta = torch.cat([p.angle for p in parts]).cpu()
-    distinct = torch.cat([p.fold for p in parts]).cpu() == 1
-    if not bool(distinct.any()):
-        return 0.0
-    shift = center_of_mass(intensity.invert(stabilised), grid).cpu()
-    shift = (shift - shift.mean())[distinct]
-    return float(torch.angle((shift * torch.exp(-1j * theta[distinct])).sum()))
+    rows[:, -4] = np.where(angle >= period, 0.0, angle)
+    return rows

@@ -6,44 +6,36 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
-from tqdm.auto import tqdm
 
 from . import model_file
-from .codes import CHUNK, Codes, angle_offset, join
-from .core.device import choose_device
-from .core.intensity import (
-    INTENSITY_KINDS,
-    Intensity,
-    IntensityKind,
-    are_counts,
-    choose_intensity,
-)
-from .core.model import BACKGROUNDS, Background, LatentModel, PolarRRVAE
-from .core.polar import Detector, PolarGrid, PolarTransform
+from .adoption import check_fits, place, refit
+from .codes import Codes
+from .core.intensity import IntensityKind, choose_intensity
+from .core.model import Background, LatentModel, PolarRRVAE
+from .core.polar import PolarGrid, PolarTransform
 from .core.training import Schedule, fit_model, settle_latents, split
-from .frames import Frames, Sample
+from .encoding import CHUNK, Binner, Encoder, angle_offset
+from .frames import Frames, unflatten
 from .model_file import Fitted
+from .options import (
+    MIN_PATTERNS,
+    Architecture,
+    RandomState,
+    ScanBackground,
+    check_options,
+    generator,
+)
+from .sampling import Drawn, Reservoir, affordable, check_variety, draw
 
 FloatArray = NDArray[np.float64]
-Architecture = Literal["polar", "coordinate"]
-RandomState = int | np.random.Generator | np.random.RandomState | None
-ScanBackground = Literal["stored", "refit"]
-
-MIN_PATTERNS = 8
-# The sample is held as it was recorded until its centre is known.
-SAMPLE_BYTES = 2**30
-# A model's circle may stick out of another detector by this much: bins at the rim are averages.
-LEAST_RADIUS = 0.97
 
 
 class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -71,8 +63,12 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         better), "mean", "radial" (the mean over the angle too), both held fixed, or None.
     mirror
         Whether a pattern and its mirror image are one; not available yet.
+    signal_shape
+        ``(H, W)`` of patterns given as rows of pixels, as HyperSpy's `decomposition` does; None:
+        the mask's shape, else a square.
     sample
-        Patterns drawn for training at most; fewer where they would take more than 1 GiB.
+        Patterns drawn for training at most; fewer where the centre is unknown, or patterns come
+        through `partial_fit`, and they would take more than 256 MiB.
     max_epochs, batch_size, learning_rate, beta
         See `core.training.Schedule`.
     device
@@ -95,6 +91,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     cross-correlation instead of being guessed by the encoder.
     """
 
+    n_features_in_: int | None = None
+    _reservoir: Reservoir | None = None
+
     def __init__(
         self,
         latent_dim: int = 2,
@@ -105,6 +104,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         intensity: str = "sqrt",
         background: Background = "auto",
         mirror: bool = False,
+        signal_shape: tuple[int, int] | None = None,
         sample: int = 8192,
         max_epochs: int = 45,
         batch_size: int = 64,
@@ -121,6 +121,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.intensity = intensity
         self.background = background
         self.mirror = mirror
+        self.signal_shape = signal_shape
         self.sample = sample
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -135,8 +136,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        frames : array-like of shape (..., H, W), or Frames
-            At least 8 patterns. Read once, in blocks.
+        frames : array-like of shape (..., H, W) or (n, pixels), or Frames
+            At least 8 patterns. Read once, in blocks; dask arrays on their scheduler.
         y
             Ignored.
 
@@ -150,36 +151,68 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ValueError, TypeError, NotImplementedError
             If an option or the patterns cannot be used; the estimator is left as it was.
         """
-        self._check_options()
-        frames = Frames.of(frames, center=self.center, mask=self.mask)
-        if len(frames) < MIN_PATTERNS:
-            raise ValueError(f"fit needs at least {MIN_PATTERNS} patterns; got {len(frames)}")
-        rng = _generator(self.random_state)
-        where, patterns = frames.sample(self._sample_size(frames), rng)
-        detector = frames.detector(patterns)
-        grid = PolarGrid.for_detector(detector, frames.wander(detector))
-        self._check_capacity(len(patterns), grid)
-        transform = self._transform(frames, detector, grid)
-        binned = transform(patterns, frames.origins(where))
-        _check_variety(binned)
-        intensity = choose_intensity(self._intensity_kind(), binned, are_counts(patterns))
+        check_options(self)
+        source = self._source(frames)
+        if len(source) < MIN_PATTERNS:
+            raise ValueError(f"fit needs at least {MIN_PATTERNS} patterns; got {len(source)}")
+        rng = generator(self.random_state)
+        drawn = self._draw(source, rng)
+        binner, binned = drawn.binner, drawn.binned
+        self._check_capacity(len(binned), binner.grid)
+        check_variety(binned)
+        intensity = choose_intensity(self._intensity_kind(), binned, drawn.counts)
         stabilised = intensity(binned)
         seed = int(rng.integers(2**31))
-        generator = torch.Generator().manual_seed(seed)
-        parts = split(stabilised, generator)
+        chance = torch.Generator().manual_seed(seed)
+        parts = split(stabilised, chance)
         model, history = fit_model(
-            partial(_new_model, self.latent_dim, transform, seed),
+            partial(_new_model, self.latent_dim, binner.transform, seed),
             parts,
             self.background,
             self._schedule(),
             seed,
             self.progress,
         )
-        settle_latents(model, parts[1], history, generator)
+        settle_latents(model, parts[1], history, chance)
         dose = binned.sum(dim=(1, 2)).mean().item()
-        offset = angle_offset(model, stabilised, intensity, grid)
-        self.fitted_ = Fitted(model, detector, frames.q_units, grid, intensity, dose, offset)
+        offset = angle_offset(model, stabilised, intensity, binner.grid)
+        self.fitted_ = Fitted(
+            model, binner.detector, source.q_units, binner.grid, intensity, dose, offset
+        )
         self.history_ = history
+        self._reservoir = None
+        self.n_features_in_ = _features(frames)
+        return self
+
+    def partial_fit(self, frames: Any, y: None = None) -> RRVAE:  # noqa: ARG002
+        """Add patterns to a random sample of bounded size, for data that comes in parts.
+
+        Training itself waits until the estimator is first used. Patterns given after that begin
+        another sample.
+
+        Parameters
+        ----------
+        frames : array-like of shape (..., H, W) or (n, pixels)
+        y
+            Ignored.
+
+        Returns
+        -------
+        RRVAE
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an option or the patterns cannot be used.
+        """
+        check_options(self)
+        part = self._source(frames)
+        if self._reservoir is None:
+            size = affordable(part, self.sample)
+            self._reservoir = Reservoir(size, generator(self.random_state))
+        self._reservoir.add(part.read(np.arange(len(part))))
+        self._features = _features(frames)
         return self
 
     def encode(self, frames: Any, *, background: ScanBackground = "stored") -> Codes:
@@ -187,8 +220,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        frames : array-like of shape (..., H, W), or Frames
-            From the detector trained on, or from another one where both are calibrated in q.
+        frames : array-like of shape (..., H, W) or (n, pixels), or Frames
+            From the detector trained on, or from another one where both are calibrated in q. A
+            dask array is encoded chunk by chunk on its scheduler, the workers of an active
+            `dask.distributed.Client` for one.
         background
             "stored" for patterns of the scan trained on. "refit" for another scan: what belongs to
             a scan and not to the networks (detector-fixed background, dose, noise) is estimated
@@ -206,27 +241,28 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         fitted = self._fitted()
         if background not in get_args(ScanBackground):
             raise ValueError(f'background must be "stored" or "refit"; got {background!r}')
-        frames = self._place(Frames.of(frames), background)
-        # One sample serves centre, background, dose and noise: the data is read twice at most.
-        needed = background == "refit" or frames.center is None
-        size, rng = self._sample_size(frames), np.random.default_rng(0)
-        drawn = frames.sample(size, rng) if needed else None
-        detector = self._fitting_detector(frames, drawn)
-        transform = self._transform(frames, detector, fitted.grid)
-        model = copy.deepcopy(fitted.model).to(choose_device(self.device))
-        model.set_weight(transform.weight, transform.dof)
+        known = fitted.detector
+        source = Frames.of(unflatten(frames, known.shape, known.mask))
+        source = place(source, fitted, background, self.center)
+        model = copy.deepcopy(fitted.model)
         intensity = fitted.intensity
-        if background == "refit" and drawn is not None:
-            intensity = self._refit(model, frames, transform, drawn)
-        parts = []
-        with tqdm(total=len(frames), desc="encode", disable=not self.progress) as bar:
-            for where, block in frames.blocks():
-                index = np.arange(where.start, where.stop)
-                for chunk in np.array_split(np.arange(len(block)), -(-len(block) // CHUNK)):
-                    binned = transform(block[chunk], frames.origins(index[chunk]))
-                    parts.append(model.infer(intensity(binned)))
-                bar.update(len(block))
-        return join(parts, fitted.angle_offset, frames.scan_shape)
+        # One sample serves centre, background, dose and noise: the data is read twice at most.
+        drawn = None
+        if background == "refit" or source.center is None:
+            drawn = self._draw(source, np.random.default_rng(0), fitted.grid)
+            source = drawn.frames
+        check_fits(source, fitted)
+        binner = drawn.binner if drawn else Binner.of(source, fitted.grid, self.device)
+        model.to(binner.transform.device)
+        model.set_weight(binner.transform.weight, binner.transform.dof)
+        if background == "refit" and drawn:
+            intensity = refit(model, drawn.binned, fitted, self.background)
+        encoder = Encoder(model, binner, intensity, fitted.angle_offset)
+        parts = source.walk(encoder, progress="encode" if self.progress else None)
+        rows = np.empty((len(source), 2 * fitted.model.latent_dim + 4))
+        for where, part in parts:
+            rows[where] = part
+        return Codes.unpack(rows.reshape(*source.scan_shape, -1))
 
     def transform(self, frames: Any) -> FloatArray:
         """Latents alone, shape (..., d); see `encode`."""
@@ -245,20 +281,40 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ndarray, shape (..., H, W)
             Intensities; 0 outside the circle that the model sees.
         """
+        offset = self._fitted().angle_offset
+        angle = np.nan_to_num(np.asarray(codes.angle, dtype=float)) - offset
+        rendered = self._render(np.asarray(codes.z).reshape(angle.size, -1), angle.ravel())
+        return rendered.reshape(*angle.shape, *rendered.shape[1:])
+
+    @property
+    def components_(self) -> FloatArray:
+        """Expected patterns at 1, one standard deviation, of each latent alone: (d, pixels).
+
+        Where rows of pixels without the masked ones were fitted, without those too. The model is
+        not linear: `reconstruct` makes patterns of codes, no sum of these does.
+        """
         fitted = self._fitted()
-        detector = replace(fitted.detector, mask=None)
-        operator = PolarTransform(detector, fitted.grid)
+        z = np.eye(fitted.model.latent_dim)
+        patterns = self._render(z, np.zeros(len(z)))
+        mask = fitted.detector.mask
+        if mask is not None and self.n_features_in_ == np.count_nonzero(mask):
+            return patterns[:, mask]
+        return patterns.reshape(len(z), -1)
+
+    def _render(self, z: NDArray[Any], theta: NDArray[Any]) -> FloatArray:
+        """Expected patterns (n, H, W) of latents (n, d) at the model's turns (n,)."""
+        fitted = self._fitted()
+        operator = PolarTransform(replace(fitted.detector, mask=None), fitted.grid)
         model = copy.deepcopy(fitted.model).to("cpu")
-        angle = np.nan_to_num(np.asarray(codes.angle, dtype=float)) - fitted.angle_offset
-        z = torch.tensor(np.asarray(codes.z).reshape(angle.size, -1), dtype=torch.float32)
-        theta = torch.tensor(angle.ravel(), dtype=torch.float32)
+        latents = torch.tensor(z, dtype=torch.float32).split(CHUNK)
+        turns = torch.tensor(theta, dtype=torch.float32).split(CHUNK)
         with torch.inference_mode():
             parts = [
-                operator.render(fitted.intensity.invert(model.expected(z_part, theta_part)))
-                for z_part, theta_part in zip(z.split(CHUNK), theta.split(CHUNK), strict=True)
+                operator.render(fitted.intensity.invert(model.expected(*both)))
+                for both in zip(latents, turns, strict=True)
             ]
         rendered: FloatArray = torch.cat(parts).double().numpy()
-        return rendered.reshape(*angle.shape, *detector.shape)
+        return rendered
 
     def save(self, path: str | Path) -> None:
         """Write parameters and trained model to one safetensors file (no pickle)."""
@@ -282,48 +338,27 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return loaded
 
     def _fitted(self) -> Fitted:
+        if self._reservoir is not None:
+            self.fit(self._reservoir.patterns)
+            self.n_features_in_ = self._features
         check_is_fitted(self, "fitted_")
         return self.fitted_
 
-    def _transform(self, frames: Frames, detector: Detector, grid: PolarGrid) -> PolarTransform:
-        return PolarTransform(detector, grid, choose_device(self.device), frames.wander(detector))
+    def _source(self, frames: Any) -> Frames:
+        frames = unflatten(frames, self.signal_shape, self.mask)
+        return Frames.of(frames, center=self.center, mask=self.mask)
 
-    def _sample_size(self, frames: Frames) -> int:
-        height, width = frames.detector_shape
-        affordable: int = SAMPLE_BYTES // (height * width * frames.patterns.dtype.itemsize)
-        return max(MIN_PATTERNS, min(self.sample, affordable))
+    def _draw(
+        self, frames: Frames, rng: np.random.Generator, grid: PolarGrid | None = None
+    ) -> Drawn:
+        progress = "sample" if self.progress else None
+        return draw(frames, self.sample, rng, grid, self.device, progress)
 
     def _schedule(self) -> Schedule:
         return Schedule(self.max_epochs, self.batch_size, self.learning_rate, self.beta)
 
     def _intensity_kind(self) -> IntensityKind:
         return cast(IntensityKind, "sqrt" if self.intensity == "counts" else self.intensity)
-
-    def _check_options(self) -> None:
-        choices = {
-            "architecture": get_args(Architecture),
-            "intensity": (*INTENSITY_KINDS, "counts"),
-            "background": BACKGROUNDS,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                listed = ", ".join(map(repr, allowed))
-                raise ValueError(f"{name} must be one of {listed}; got {getattr(self, name)!r}")
-        for name in ("latent_dim", "max_epochs", "batch_size", "sample"):
-            value, least = getattr(self, name), MIN_PATTERNS if name == "sample" else 1
-            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not whole or value < least:
-                raise ValueError(
-                    f"{name} must be a whole number of at least {least}; got {value!r}"
-                )
-        for name in ("learning_rate", "beta"):
-            number = getattr(self, name)
-            if not isinstance(number, Real) or not 0 < float(number) < np.inf:
-                raise ValueError(f"{name} must be above 0 and finite; got {number!r}")
-        if self.architecture == "coordinate":
-            raise NotImplementedError('architecture="coordinate" is not available yet; use "polar"')
-        if self.mirror:
-            raise NotImplementedError("mirror=True is not available yet; use mirror=False")
 
     def _check_capacity(self, patterns: int, grid: PolarGrid) -> None:
         most = min(patterns, grid.n_radial * grid.n_angular)
@@ -333,66 +368,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"{grid.n_radial} x {grid.n_angular} polar bins can carry; got {self.latent_dim}"
             )
 
-    def _place(self, frames: Frames, background: ScanBackground) -> Frames:
-        """Give frames to encode the model's mask and, on the scan trained on, its centre."""
-        fitted = self.fitted_
-        same_camera = frames.detector_shape == fitted.detector.shape
-        if frames.q_units != fitted.q_units or (frames.q_units == "pixels" and not same_camera):
-            raise ValueError(
-                f"the model was trained on {fitted.detector.shape} pixels with q in "
-                f"{fitted.q_units!r}; these patterns have {frames.detector_shape} pixels with q in "
-                f"{frames.q_units!r}: calibrate both in the same units of q"
-            )
-        if frames.mask is None and same_camera:
-            frames = replace(frames, mask=fitted.detector.mask)
-        if frames.center is None and same_camera and background == "stored":
-            # Origins given by hand for the scan trained on serve that scan alone.
-            own = np.shape(self.center) == (*frames.scan_shape, 2)
-            frames = replace(frames, center=self.center if own else fitted.detector.center)
-        return frames
 
-    def _fitting_detector(self, frames: Frames, drawn: Sample | None) -> Detector:
-        """Geometry of frames to encode; refuses what the model's circle does not fit on."""
-        fitted = self.fitted_
-        detector = frames.detector(None if drawn is None else drawn[1])
-        # A wandering beam may take the circle's rim off the detector in some of its positions:
-        # better a few bins short of counts there than a scan refused.
-        radius = detector.inscribed_radius()
-        if radius < LEAST_RADIUS * fitted.grid.radius_max:
-            raise ValueError(
-                f"the model sees q up to {fitted.grid.radius_max:.4g} {fitted.q_units}; the circle "
-                f"on this detector ends at {radius:.4g} {frames.q_units}"
-            )
-        return detector
-
-    def _refit(
-        self, model: LatentModel, frames: Frames, transform: PolarTransform, drawn: Sample
-    ) -> Intensity:
-        """Fit to this scan what belongs to a scan; return its intensity scale."""
-        where, patterns = drawn
-        if len(patterns) < MIN_PATTERNS:
-            raise ValueError(
-                f'background="refit" needs at least {MIN_PATTERNS} patterns; got {len(patterns)}'
-            )
-        binned = transform(patterns, frames.origins(where))
-        _check_variety(binned)
-        dose = binned.sum(dim=(1, 2)).mean().item()
-        kept = self.fitted_.intensity
-        intensity = replace(kept, gain=kept.gain * dose / self.fitted_.dose)
-        model.adopt_scan(intensity(binned), self.background)
-        return intensity
-
-
-def _generator(random_state: RandomState) -> np.random.Generator:
-    """NumPy generator of a seed, of another generator, or of scikit-learn's older kind."""
-    if isinstance(random_state, np.random.RandomState):
-        random_state = int(random_state.randint(2**31))
-    return np.random.default_rng(random_state)
-
-
-def _check_variety(binned: Tensor) -> None:
-    if not bool((binned.var(dim=0) > 0).any()):
-        raise ValueError("the patterns must differ from one another; all drawn ones are equal")
+def _features(frames: Any) -> int | None:
+    """Pixels a row where patterns come as rows of pixels."""
+    shape: tuple[int, ...] = getattr(frames, "shape", ())
+    return int(shape[1]) if len(shape) == 2 else None
 
 
 def _new_model(latent_dim: int, transform: PolarTransform, seed: int) -> LatentModel:

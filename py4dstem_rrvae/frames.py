@@ -6,21 +6,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .blocks import Positions, Task, walk
 from .core.polar import Detector
 
 FloatArray = NDArray[np.float64]
-
-Sample = tuple[NDArray[np.intp], NDArray[Any]]
-"""Flat scan indices (n,) and their patterns (n, H, W)."""
+T = TypeVar("T")
 
 MIN_DETECTOR = 8
-BLOCK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -131,21 +129,28 @@ class Frames:
         """Number of positions."""
         return math.prod(self.scan_shape)
 
-    def origins(self, positions: NDArray[np.intp]) -> FloatArray | None:
-        """Centres (n, 2) of flat scan `positions` (n,); None where one serves all."""
+    def origins(self) -> FloatArray | None:
+        """Centres (positions, 2) in the scan's order; None where one serves all."""
         if self.center is None or self.center.ndim == 1:
             return None
-        origins: FloatArray = self.center.reshape(-1, 2)[positions]
+        origins: FloatArray = self.center.reshape(-1, 2)
         return origins
 
-    def detector(self, patterns: NDArray[Any] | None = None) -> Detector:
-        """Geometry about the mean origin; an unknown one is found from ``patterns (n, H, W)``."""
-        if self.center is not None:
-            row, col = self.center.reshape(-1, 2).mean(axis=0)
-        elif patterns is not None:
-            row, col = estimate_center(patterns.mean(axis=0, dtype=float), self.mask)
-        else:
-            raise ValueError("the centre is unknown and there are no patterns to estimate it from")
+    def located(self, patterns: NDArray[Any]) -> Frames:
+        """Frames with the centre estimated from some of their ``patterns (n, H, W)``."""
+        return replace(self, center=estimate_center(patterns.mean(axis=0, dtype=float), self.mask))
+
+    def detector(self) -> Detector:
+        """Geometry about the mean origin.
+
+        Raises
+        ------
+        ValueError
+            If the centre is unknown.
+        """
+        if self.center is None:
+            raise ValueError("the centre is unknown: give center=(row, col), or see located")
+        row, col = self.center.reshape(-1, 2).mean(axis=0)
         return Detector(self.detector_shape, (float(row), float(col)), self.matrix, self.mask)
 
     def wander(self, detector: Detector) -> float:
@@ -154,64 +159,67 @@ class Frames:
             return 0.0
         return float(np.abs(self.center.reshape(-1, 2) - detector.center).max())
 
-    def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """Walk the scan once in order.
+    def walk(
+        self, task: Task[T], positions: Positions | None = None, progress: str | None = None
+    ) -> Iterator[tuple[Positions, T]]:
+        """Do a task on every block of the scan, each read once; see `blocks.walk`."""
+        return walk(self.patterns, task, positions, progress)
 
-        Yields
-        ------
-        positions : slice
-            Of the flattened scan.
-        patterns : ndarray, shape (n, H, W)
-            At most about 32 MiB, or one row of the scan's last axis where that is larger.
-        """
-        size = self.detector_shape[0] * self.detector_shape[1] * self.patterns.dtype.itemsize
-        if not self.scan_shape:
-            yield slice(0, 1), self._read(())[None]
-            return
-        leading, last = self.scan_shape[:-1], self.scan_shape[-1]
-        rows = max(1, BLOCK_BYTES // (size * last))
-        if len(leading) == 1 and rows > 1:
-            for start in range(0, leading[0], rows):
-                block = self._read((slice(start, start + rows),)).reshape(-1, *self.detector_shape)
-                yield slice(start * last, start * last + len(block)), block
-            return
-        columns = max(1, BLOCK_BYTES // size)
-        for flat, index in enumerate(np.ndindex(*leading)):
-            for start in range(0, last, columns):
-                block = self._read((*index, slice(start, start + columns)))
-                first = flat * last + start
-                yield slice(first, first + len(block)), block
-
-    def sample(self, n: int, rng: np.random.Generator) -> Sample:
-        """Draw patterns without repetition.
-
-        Returns
-        -------
-        positions : ndarray, shape (min(n, positions),)
-            Flat scan indices, ascending.
-        patterns : ndarray, shape (min(n, positions), H, W)
-        """
+    def choose(self, n: int, rng: np.random.Generator) -> Positions:
+        """Flat scan indices (min(n, positions),), drawn without repetition, ascending."""
         total = len(self)
-        chosen = np.sort(rng.choice(total, size=min(n, total), replace=False))
-        if isinstance(self.patterns, np.ndarray):
-            flat = self.patterns.reshape(-1, *self.detector_shape)
-            return chosen, self._checked(flat[chosen])
-        parts = []
-        for where, block in self.blocks():
-            first, last = np.searchsorted(chosen, (where.start, where.stop))
-            parts.append(block[chosen[first:last] - where.start])
-        return chosen, np.concatenate(parts)
+        return np.sort(rng.choice(total, size=min(n, total), replace=False))
 
-    def _read(self, index: tuple[Any, ...]) -> NDArray[Any]:
-        return self._checked(np.asarray(self.patterns[index]))
+    def read(self, positions: Positions, progress: str | None = None) -> NDArray[Any]:
+        """Patterns (n, H, W) at ascending flat scan indices (n,)."""
+        parts = list(self.walk(_itself, positions, progress))
+        order = np.argsort(np.concatenate([where for where, _ in parts]))
+        read: NDArray[Any] = np.concatenate([block for _, block in parts])[order]
+        return read
 
-    def _checked(self, block: NDArray[Any]) -> NDArray[Any]:
-        if block.dtype.kind == "f" and not np.isfinite(block).all():
-            bad = int(np.size(block) - np.isfinite(block).sum())
-            raise ValueError(
-                f"patterns must be finite; got {bad} NaN or infinite pixels in a block"
-            )
-        return block
+
+def _itself(patterns: NDArray[Any], _: Positions) -> NDArray[Any]:
+    return patterns
+
+
+def unflatten(
+    patterns: Any, detector_shape: tuple[int, int] | None, mask: NDArray[np.bool_] | None
+) -> Any:
+    """Patterns (n, H, W) of rows of pixels, as scikit-learn and HyperSpy give them.
+
+    Parameters
+    ----------
+    patterns : array-like, shape (n, pixels)
+        All pixels, or those alone that the mask keeps. What has another number of axes, or is one
+        pattern of `detector_shape`, is returned as it is.
+    detector_shape : (int, int) or None
+        ``(H, W)``; None: the mask's, else a square.
+    mask : ndarray of bool, shape (H, W), or None
+        True where a pixel is kept.
+
+    Raises
+    ------
+    ValueError
+        If the number of pixels is neither that of the detector nor of the kept ones.
+    """
+    shape: tuple[int, ...] = tuple(getattr(patterns, "shape", ()))
+    if len(shape) != 2 or shape == detector_shape:
+        return patterns
+    if detector_shape is None:
+        side = math.isqrt(shape[1])
+        detector_shape = (side, side) if mask is None else mask.shape  # type: ignore[assignment]
+    height, width = detector_shape  # type: ignore[misc]
+    if shape[1] == height * width:
+        return patterns.reshape(-1, height, width)
+    if mask is not None and shape[1] == np.count_nonzero(mask):
+        frames = np.zeros((shape[0], height, width), dtype=patterns.dtype)
+        frames[:, mask] = patterns
+        return frames
+    raise ValueError(
+        "patterns must have shape (..., H, W), or (n, pixels) with signal_shape=(H, W) given to "
+        f"RRVAE (and its mask where pixels are left out); got {shape} for "
+        f"{height} x {width} pixels"
+    )
 
 
 def estimate_center(
@@ -223,9 +231,9 @@ def estimate_center(
     does inside the disc moves it less than an intensity-weighted centre of mass. Single hot or
     dead pixels are removed by a 3 x 3 median first. The middle of a pattern without a disc.
     """
-    pattern = ndimage.median_filter(mean_pattern, 3, mode="nearest")
-    if mask is not None:
-        pattern = np.where(mask, pattern, pattern[mask].min())
+    mask = np.ones(mean_pattern.shape, dtype=bool) if mask is None else mask
+    pattern = np.where(mask, mean_pattern, mean_pattern[mask].min())
+    pattern = np.where(mask, ndimage.median_filter(pattern, 3, mode="nearest"), pattern)
     low, high = np.quantile(pattern, (0.05, 0.995))
     # Weights rise over the edge's width, so that the centre is sub-pixel.
     weight = np.clip((pattern - low) / max(high - low, 1e-30) * 2 - 0.5, 0, 1)

@@ -473,7 +473,7 @@ def test_global_generators_are_left_alone(few):
 def test_sample_limits_what_is_trained_on(few):
     few_of_them = RRVAE(**QUICK, sample=20).fit(few)
     assert not np.array_equal(few_of_them.transform(few), RRVAE(**QUICK).fit(few).transform(few))
-    where, _ = Frames(few).sample(20, np.random.default_rng(0))
+    where = Frames(few).choose(20, np.random.default_rng(0))
     spoilt = few.copy()
     spoilt[np.setdiff1d(np.arange(80), where)] = 0
     other = RRVAE(**QUICK, sample=20).fit(spoilt)

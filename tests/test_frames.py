@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every kind of array gives the same patterns, block by block; what is no scan is refused."""
 
+import math
+
 import dask.array as da
 import h5py
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from py4dstem_rrvae import frames as module
+from py4dstem_rrvae import blocks
 from py4dstem_rrvae.frames import Frames, estimate_center
 
 SHAPE = (3, 5, 9, 11)
@@ -41,29 +43,39 @@ def plain(values, _):
 KINDS = [plain, memmap, hdf5, dask_in_one, dask_split_detector]
 
 
+def both(patterns, positions):
+    return patterns, positions
+
+
 def joined(frames):
-    """All blocks, after a check that they cover the scan once and in order."""
-    parts, end = [], 0
-    for where, block in frames.blocks():
+    """All patterns, after a check that the blocks cover the scan once."""
+    found = np.full((len(frames), *frames.detector_shape), 99, frames.patterns.dtype)
+    seen = []
+    for where, (block, positions) in frames.walk(both):
         assert isinstance(block, np.ndarray)
-        assert (where.start, where.stop, where.step) == (end, end + len(block), None)
-        parts.append(block)
-        end = where.stop
-    assert end == len(frames)
-    return np.concatenate(parts)
+        np.testing.assert_array_equal(where, positions)
+        found[where] = block
+        seen.append(where)
+    np.testing.assert_array_equal(np.sort(np.concatenate(seen)), np.arange(len(frames)))
+    return found
+
+
+def sample(frames, n, seed):
+    where = frames.choose(n, np.random.default_rng(seed))
+    return where, frames.read(where)
 
 
 @pytest.fixture(params=[None, 3, 1], ids=["one block", "few patterns", "one pattern"])
 def small_blocks(request, monkeypatch):
     """Let a block hold so many patterns at most."""
     if request.param is not None:
-        monkeypatch.setattr(module, "BLOCK_BYTES", request.param * PATTERNS[0, 0].nbytes)
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", request.param * PATTERNS[0, 0].nbytes)
 
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("leading", [(), (7,), (3, 5), (2, 3, 4)])
-def test_blocks_cover_any_array_once_in_order(kind, leading, tmp_path):
+def test_blocks_cover_any_array_once(kind, leading, tmp_path):
     values = np.random.default_rng(1).poisson(5.0, (*leading, 9, 11)).astype(np.uint16)
     frames = Frames(kind(values, tmp_path))
     assert (frames.scan_shape, frames.detector_shape) == (leading, (9, 11))
@@ -75,8 +87,8 @@ def test_blocks_cover_any_array_once_in_order(kind, leading, tmp_path):
 @pytest.mark.parametrize("n", [1, 6, 15, 99])
 def test_sample_is_the_same_from_any_array(kind, n, tmp_path):
     frames = Frames(kind(PATTERNS, tmp_path))
-    where, patterns = frames.sample(n, np.random.default_rng(3))
-    want, _ = Frames(PATTERNS).sample(n, np.random.default_rng(3))
+    where, patterns = sample(frames, n, 3)
+    want, _ = sample(Frames(PATTERNS), n, 3)
     np.testing.assert_array_equal(where, want)
     np.testing.assert_array_equal(patterns, PATTERNS.reshape(-1, 9, 11)[where])
     assert len(np.unique(where)) == len(where) == min(n, 15)
@@ -84,7 +96,7 @@ def test_sample_is_the_same_from_any_array(kind, n, tmp_path):
 
 
 def test_sample_is_drawn_from_the_whole_scan():
-    drawn = [Frames(PATTERNS).sample(3, np.random.default_rng(seed))[0] for seed in range(40)]
+    drawn = [sample(Frames(PATTERNS), 3, seed)[0] for seed in range(40)]
     assert set(np.concatenate(drawn)) == set(range(15))
 
 
@@ -93,8 +105,10 @@ def test_blocks_are_bounded(leading, monkeypatch):
     values = np.zeros((*leading, 8, 8), dtype=np.float32)
     for patterns in (1, 4, 10, 25):
         limit = patterns * 8 * 8 * 4
-        monkeypatch.setattr(module, "BLOCK_BYTES", limit)
-        assert max(block.nbytes for _, block in Frames(values).blocks()) <= limit
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", limit)
+        sizes = [block.nbytes for _, (block, _) in Frames(values).walk(both)]
+        assert max(sizes) <= limit
+        assert max(sizes) > limit / 2 or patterns > math.prod(leading) / 2
 
 
 @pytest.mark.parametrize("dtype", [">u2", ">i4", ">f4", ">f8", "?", "f2", "u1", "i8"])
@@ -102,8 +116,8 @@ def test_any_dtype_is_passed_on_as_it_is(dtype):
     values = (PATTERNS % 2).astype(dtype)
     frames = Frames(values)
     np.testing.assert_array_equal(joined(frames), values.reshape(-1, 9, 11))
-    _, drawn = frames.sample(4, np.random.default_rng(0))
-    assert drawn.dtype == values.dtype
+    _, drawn = sample(frames, 4, 0)
+    assert drawn.dtype == values.dtype.newbyteorder("=")
 
 
 def test_a_view_in_another_order_is_read_right():
@@ -119,7 +133,7 @@ def test_a_list_of_patterns_is_an_array():
 def test_single_pattern():
     frames = Frames(PATTERNS[0, 0])
     assert len(frames) == 1
-    np.testing.assert_array_equal(frames.sample(5, np.random.default_rng(0))[1], PATTERNS[0, :1])
+    np.testing.assert_array_equal(sample(frames, 5, 0)[1], PATTERNS[0, :1])
 
 
 def test_nothing_is_computed_before_blocks_are_asked_for():
@@ -129,7 +143,7 @@ def test_nothing_is_computed_before_blocks_are_asked_for():
     lazy = da.from_array(PATTERNS, chunks=2).map_blocks(fail, meta=np.empty(0, PATTERNS.dtype))
     frames = Frames(lazy, center=(4.0, 5.0))
     with pytest.raises(RuntimeError, match="computed"):
-        next(frames.blocks())
+        next(frames.walk(both))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,9 +153,9 @@ def test_not_finite_patterns_are_refused(kind, bad, tmp_path):
     values[2, 4, 8, 10] = bad
     frames = Frames(kind(values, tmp_path))
     with pytest.raises(ValueError, match="patterns must be finite; got 1 NaN or infinite"):
-        list(frames.blocks())
+        list(frames.walk(both))
     with pytest.raises(ValueError, match="patterns must be finite; got 1 NaN or infinite"):
-        frames.sample(15, np.random.default_rng(0))
+        sample(frames, 15, 0)
 
 
 @pytest.mark.parametrize(
@@ -203,20 +217,20 @@ def test_of_checks_what_is_given_by_hand():
 def test_origins_of_positions():
     center = np.stack(np.meshgrid(np.linspace(3, 4, 3), np.linspace(5, 6, 5), indexing="ij"), -1)
     frames = Frames(PATTERNS, center=center)
-    np.testing.assert_array_equal(frames.origins(np.array([7])), center[1, 2][None])
+    np.testing.assert_array_equal(frames.origins()[7], center[1, 2])
     assert frames.detector().center == pytest.approx((3.5, 5.5))
     assert frames.wander(frames.detector()) == pytest.approx(0.5)
 
 
 def test_one_centre_serves_all_positions():
     frames = Frames(PATTERNS, center=(3.3, 5.6))
-    assert frames.origins(np.arange(3)) is None
+    assert frames.origins() is None
     assert frames.detector().center == (3.3, 5.6)
     assert frames.wander(frames.detector()) == 0.0
 
 
-def test_unknown_centre_needs_patterns():
-    with pytest.raises(ValueError, match="centre is unknown and there are no patterns"):
+def test_unknown_centre_has_to_be_located_first():
+    with pytest.raises(ValueError, match="the centre is unknown"):
         Frames(PATTERNS).detector()
 
 
@@ -264,4 +278,4 @@ def test_masked_pixels_do_not_move_the_centre():
 
 def test_centre_of_a_noisy_scan():
     patterns = np.random.default_rng(0).poisson(disc() / 10, (200, 44, 52))
-    assert Frames(patterns).detector(patterns).center == pytest.approx(CENTER, abs=0.1)
+    assert Frames(patterns).located(patterns).detector().center == pytest.approx(CENTER, abs=0.1)

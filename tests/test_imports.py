@@ -27,7 +27,8 @@ ONLY = {
     "abtem": r"simulate",
     "ase": r"simulate",
 }
-INNER = r"core(\..+)?|frames|codes|estimator|model_file|maps|standout"
+INNER = r"core(\..+)?|blocks|frames|codes|encoding|sampling|adoption|options|estimator"
+INNER += r"|model_file|maps|standout"
 # Modules of the package and what of it they may import; the first row that fits counts.
 ALLOWED = [
     (r"core(\..+)?", r"core(\..+)?"),

@@ -74,7 +74,8 @@ def test_equal_patterns_are_refused(few):
     ("frames", "match"),
     [
         (np.ones((7, 16, 16)), "fit needs at least 8 patterns; got 7"),
-        (np.ones((16, 16)), "fit needs at least 8 patterns; got 1"),
+        (np.ones((16, 16)), "at least 8 x 8 pixels; got 4 x 4"),
+        (np.ones((1, 16, 16)), "fit needs at least 8 patterns; got 1"),
         (np.ones((0, 16, 16)), "at least one position"),
         (np.ones((20, 7, 16)), "at least 8 x 8 pixels; got 7 x 16"),
         (np.full((20, 16, 16), np.nan), "patterns must be finite"),

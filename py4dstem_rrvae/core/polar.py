@@ -209,7 +209,7 @@ class PolarTransform:
         chunk = 256
         parts = [
             self._block(
-                torch.from_numpy(np.ascontiguousarray(frames[i : i + chunk], dtype=np.float32)),
+                torch.from_numpy(np.require(frames[i : i + chunk], np.float32, ["C", "W"])),
                 None if origins is None else origins[i : i + chunk],
             )
             for i in range(0, len(frames), chunk)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What it takes to use a trained model on a scan, the one trained on or another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .core.intensity import Intensity
+from .core.model import Background, LatentModel
+from .frames import Frames
+from .model_file import Fitted
+from .options import MIN_PATTERNS, ScanBackground
+from .sampling import check_variety
+
+# A model's circle may stick out of another detector by this much: bins at the rim are averages.
+LEAST_RADIUS = 0.97
+
+
+def place(frames: Frames, fitted: Fitted, background: ScanBackground, center: Any) -> Frames:
+    """Give frames to encode the model's mask and, on the scan trained on, its centre.
+
+    Parameters
+    ----------
+    frames
+        To encode.
+    fitted
+        The trained model.
+    background
+        "stored" where the frames are of the scan trained on.
+    center
+        Centre given by hand for the scan trained on, or None.
+
+    Raises
+    ------
+    ValueError
+        If q is not known in the units of the model.
+    """
+    same_camera = frames.detector_shape == fitted.detector.shape
+    if frames.q_units != fitted.q_units or (frames.q_units == "pixels" and not same_camera):
+        raise ValueError(
+            f"the model was trained on {fitted.detector.shape} pixels with q in "
+            f"{fitted.q_units!r}; these patterns have {frames.detector_shape} pixels with q in "
+            f"{frames.q_units!r}: calibrate both in the same units of q"
+        )
+    if frames.mask is None and same_camera:
+        frames = replace(frames, mask=fitted.detector.mask)
+    if frames.center is None and same_camera and background == "stored":
+        # Origins given by hand for the scan trained on serve that scan alone.
+        own = np.shape(center) == (*frames.scan_shape, 2)
+        frames = replace(frames, center=center if own else fitted.detector.center)
+    return frames
+
+
+def check_fits(frames: Frames, fitted: Fitted) -> None:
+    """Refuse frames to encode that the model's circle does not fit on.
+
+    Raises
+    ------
+    ValueError
+        If the circle about their centre is smaller than the model's.
+    """
+    # A wandering beam may take the circle's rim off the detector in some of its positions:
+    # better a few bins short of counts there than a scan refused.
+    radius = frames.detector().inscribed_radius()
+    if radius < LEAST_RADIUS * fitted.grid.radius_max:
+        raise ValueError(
+            f"the model sees q up to {fitted.grid.radius_max:.4g} {fitted.q_units}; the circle "
+            f"on this detector ends at {radius:.4g} {frames.q_units}"
+        )
+
+
+def refit(model: LatentModel, binned: Tensor, fitted: Fitted, background: Background) -> Intensity:
+    """Fit to a scan what belongs to a scan and not to the networks.
+
+    Parameters
+    ----------
+    model
+        Takes the scan's background and noise.
+    binned : Tensor, shape (n, R, A)
+        Sample of the scan.
+    fitted
+        The trained model.
+    background
+        As in `RRVAE`.
+
+    Returns
+    -------
+    Intensity
+        With the scan's gain.
+
+    Raises
+    ------
+    ValueError
+        If the sample is too small or does not vary.
+    """
+    if len(binned) < MIN_PATTERNS:
+        raise ValueError(
+            f'background="refit" needs at least {MIN_PATTERNS} patterns; got {len(binned)}'
+        )
+    check_variety(binned)
+    dose = binned.sum(dim=(1, 2)).mean().item()
+    kept = fitted.intensity
+    intensity = replace(kept, gain=kept.gain * dose / fitted.dose)
+    model.adopt_scan(intensity(binned), background)
+    return intensity

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done with each block of patterns: into polar bins, and on to codes.
+
+Both are sent to the workers of a cluster as they are, so both pickle: without what can be made
+again there, and with the device that the worker has.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .blocks import Positions
+from .codes import pack
+from .core.device import choose_device
+from .core.intensity import Intensity, are_counts
+from .core.model import LatentModel
+from .core.polar import Detector, PolarGrid, PolarTransform, center_of_mass
+from .frames import FloatArray, Frames
+
+CHUNK = 512
+
+
+class Binner:
+    """Counts of patterns summed into polar bins.
+
+    Parameters
+    ----------
+    detector
+        Geometry of the patterns.
+    grid
+        Bins to fill.
+    origins : ndarray, shape (positions, 2), or None
+        Centre of every scan position; None where the detector's serves all.
+    wander : float
+        Farthest any origin lies from the detector's centre, in pixels.
+    device
+        As in `RRVAE`.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        grid: PolarGrid,
+        origins: FloatArray | None = None,
+        wander: float = 0.0,
+        device: str = "auto",
+    ) -> None:
+        self._recipe = (detector, grid, origins, wander, device)
+        self.detector, self.grid, self.origins = detector, grid, origins
+        self.transform = PolarTransform(detector, grid, choose_device(device), wander)
+
+    @classmethod
+    def of(cls, frames: Frames, grid: PolarGrid | None = None, device: str = "auto") -> Binner:
+        """For frames whose centre is known; None takes the grid that suits their detector."""
+        detector = frames.detector()
+        wander = frames.wander(detector)
+        grid = grid or PolarGrid.for_detector(detector, wander)
+        return cls(detector, grid, frames.origins(), wander, device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew where it arrives, with the device there."""
+        return Binner, self._recipe
+
+    def polar(self, patterns: NDArray[Any], positions: Positions) -> Tensor:
+        """Bins (n, R, A), on the device, of ``patterns (n, H, W)`` at flat scan positions."""
+        origins = None if self.origins is None else self.origins[positions]
+        return self.transform(patterns, origins)
+
+    def __call__(
+        self, patterns: NDArray[Any], positions: Positions
+    ) -> tuple[NDArray[np.float32], bool]:
+        """Bins (n, R, A), and whether the patterns are counts."""
+        return self.polar(patterns, positions).cpu().numpy(), are_counts(patterns)
+
+
+class Encoder:
+    """Codes of patterns, in the rows that `codes.pack` makes.
+
+    Parameters
+    ----------
+    model
+        Trained model with the noise and background of the patterns' scan.
+    binner
+        Of the patterns' detector.
+    intensity
+        Intensity scale with the gain of the patterns' scan.
+    angle_offset
+        Added to the model's turn, radians.
+    """
+
+    def __init__(
+        self, model: LatentModel, binner: Binner, intensity: Intensity, angle_offset: float
+    ) -> None:
+        self.model = model.to(binner.transform.device)
+        self.binner, self.intensity, self.angle_offset = binner, intensity, angle_offset
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The model travels in main memory."""
+        model = copy.deepcopy(self.model).cpu()
+        return Encoder, (model, self.binner, self.intensity, self.angle_offset)
+
+    def __call__(self, patterns: NDArray[Any], positions: Positions) -> FloatArray:
+        """Codes, shape (n, k), of ``patterns (n, H, W)`` at flat scan positions."""
+        parts = []
+        for start in range(0, len(patterns), CHUNK):
+            part = slice(start, start + CHUNK)
+            binned = self.binner.polar(patterns[part], positions[part])
+            parts.append(pack(self.model.infer(self.intensity(binned)), self.angle_offset))
+        return np.concatenate(parts)
+
+
+def angle_offset(
+    model: LatentModel, stabilised: Tensor, intensity: Intensity, grid: PolarGrid
+) -> float:
+    """Turn the model's zero onto the direction of the centre of mass, weighted by its size."""
+    parts = [model.infer(x) for x in stabilised.split(CHUNK)]
+    theta = torch.cat([p.angle for p in parts]).cpu()
+    distinct = torch.cat([p.fold for p in parts]).cpu() == 1
+    if not bool(distinct.any()):
+        return 0.0
+    shift = center_of_mass(intensity.invert(stabilised), grid).cpu()
+    shift = (shift - shift.mean())[distinct]
+    return float(torch.angle((shift * torch.exp(-1j * theta[distinct])).sum()))

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of `RRVAE` and what they may be."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from .core.intensity import INTENSITY_KINDS
+from .core.model import BACKGROUNDS
+
+if TYPE_CHECKING:
+    from .estimator import RRVAE
+
+Architecture = Literal["polar", "coordinate"]
+ScanBackground = Literal["stored", "refit"]
+RandomState = int | np.random.Generator | np.random.RandomState | None
+
+MIN_PATTERNS = 8
+
+
+def check_options(estimator: RRVAE) -> None:
+    """Refuse options that cannot be.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range.
+    NotImplementedError
+        If it belongs to a later version.
+    """
+    choices = {
+        "architecture": get_args(Architecture),
+        "intensity": (*INTENSITY_KINDS, "counts"),
+        "background": BACKGROUNDS,
+    }
+    for name, allowed in choices.items():
+        if getattr(estimator, name) not in allowed:
+            listed = ", ".join(map(repr, allowed))
+            raise ValueError(f"{name} must be one of {listed}; got {getattr(estimator, name)!r}")
+    for name in ("latent_dim", "max_epochs", "batch_size", "sample"):
+        value, least = getattr(estimator, name), MIN_PATTERNS if name == "sample" else 1
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not whole or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    for name in ("learning_rate", "beta"):
+        number = getattr(estimator, name)
+        if not isinstance(number, Real) or not 0 < float(number) < np.inf:
+            raise ValueError(f"{name} must be above 0 and finite; got {number!r}")
+    if estimator.architecture == "coordinate":
+        raise NotImplementedError('architecture="coordinate" is not available yet; use "polar"')
+    if estimator.mirror:
+        raise NotImplementedError("mirror=True is not available yet; use mirror=False")
+
+
+def generator(random_state: RandomState) -> np.random.Generator:
+    """NumPy generator of a seed, of another generator, or of scikit-learn's older kind."""
+    if isinstance(random_state, np.random.RandomState):
+        random_state = int(random_state.randint(2**31))
+    return np.random.default_rng(random_state)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Uniform samples of a scan, or of a stream of patterns, in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .core.polar import PolarGrid
+from .encoding import Binner
+from .frames import Frames
+from .options import MIN_PATTERNS
+
+# Patterns that have to be held as they were recorded take no more.
+SAMPLE_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Sample of a scan.
+
+    Attributes
+    ----------
+    frames
+        The scan, with its centre.
+    binner
+        For its detector.
+    binned : Tensor, shape (n, R, A)
+        Counts of the drawn patterns in polar bins.
+    counts : bool
+        Whether the patterns are counts.
+    """
+
+    frames: Frames
+    binner: Binner
+    binned: Tensor
+    counts: bool
+
+
+def draw(
+    frames: Frames,
+    n: int,
+    rng: np.random.Generator,
+    grid: PolarGrid | None = None,
+    device: str = "auto",
+    progress: str | None = None,
+) -> Drawn:
+    """Draw patterns, and bin them as they are read.
+
+    Only where the centre is unknown are they held as they were recorded until it is found, and
+    then no more of them than `affordable`.
+
+    Parameters
+    ----------
+    frames
+        Read once, in blocks.
+    n
+        Patterns to draw at most.
+    rng
+        Source of chance.
+    grid
+        Bins; None takes those that suit the detector.
+    device, progress
+        As in `RRVAE` and `blocks.walk`.
+    """
+    if frames.center is None:
+        where = frames.choose(affordable(frames, n), rng)
+        raw = frames.read(where, progress)
+        frames = frames.located(raw)
+        binner = Binner.of(frames, grid, device)
+        parts = [(where, binner(raw, where))]
+    else:
+        binner = Binner.of(frames, grid, device)
+        parts = list(frames.walk(binner, frames.choose(n, rng), progress))
+    order = np.argsort(np.concatenate([where for where, _ in parts]))
+    binned = torch.from_numpy(np.concatenate([part for _, (part, _) in parts])[order])
+    counts = all(are for _, (_, are) in parts)
+    return Drawn(frames, binner, binned.to(binner.transform.device), counts)
+
+
+def affordable(frames: Frames, n: int) -> int:
+    """How many of n patterns to hold as they were recorded."""
+    height, width = frames.detector_shape
+    most: int = SAMPLE_BYTES // (height * width * frames.patterns.dtype.itemsize)
+    return max(MIN_PATTERNS, min(n, most))
+
+
+class Reservoir:
+    """At most `size` patterns, each of those seen so far as likely as any other.
+
+    Parameters
+    ----------
+    size
+        Patterns to keep.
+    rng
+        Source of chance.
+
+    Notes
+    -----
+    Algorithm R of J. S. Vitter, ACM Trans. Math. Softw. 11, 37 (1985).
+    """
+
+    def __init__(self, size: int, rng: np.random.Generator) -> None:
+        self.size, self.rng, self.seen = size, rng, 0
+        self.patterns: NDArray[Any] = np.empty(0)
+
+    def add(self, patterns: NDArray[Any]) -> None:
+        """Take note of ``patterns (n, H, W)``; they are copied where they are kept.
+
+        Raises
+        ------
+        ValueError
+            If they are not of the shape of those before.
+        """
+        if not self.seen:
+            self.patterns = np.empty((0, *patterns.shape[1:]), dtype=patterns.dtype)
+        elif patterns.shape[1:] != self.patterns.shape[1:]:
+            raise ValueError(
+                f"patterns must have {self.patterns.shape[1:]} pixels as those before; "
+                f"got {patterns.shape[1:]}"
+            )
+        room = self.size - len(self.patterns)
+        if room > 0:
+            self.patterns = np.concatenate([self.patterns, patterns[:room]])
+        late = patterns[max(room, 0) :]
+        ordinal = self.seen + len(patterns) - len(late) + np.arange(len(late)) + 1
+        place = self.rng.integers(0, ordinal)
+        kept = place < self.size
+        self.patterns[place[kept]] = late[kept]
+        self.seen += len(patterns)
+
+
+def check_variety(binned: Tensor) -> None:
+    """Refuse patterns that are all equal.
+
+    Raises
+    ------
+    ValueError
+        If no bin of ``binned (n, R, A)`` varies.
+    """
+    if not bool((binned.var(dim=0) > 0).any()):
+        raise ValueError("the patterns must differ from one another; all drawn ones are equal")
