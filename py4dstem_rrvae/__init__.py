@@ -29,7 +29,17 @@ _HOMES = {
     "LatentMap": "maps",
     "latent_maps": "maps",
 }
-_MODULES = ("adapters", "cli", "datasets", "estimator", "frames", "maps", "plot", "simulate")
+_MODULES = (
+    "adapters",
+    "cli",
+    "datasets",
+    "estimator",
+    "frames",
+    "maps",
+    "plot",
+    "signals",
+    "simulate",
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -46,4 +56,10 @@ def __dir__() -> list[str]:
 
 _accessor.register(
     "py4DSTEM", "DataCube", "rrvae", "py4dstem_rrvae.adapters._py4dstem_accessor:DataCubeAccessor"
+)
+_accessor.register(
+    "hyperspy.signal",
+    "BaseSignal",
+    "rrvae",
+    "py4dstem_rrvae.adapters._hyperspy_accessor:SignalAccessor",
 )

@@ -66,20 +66,23 @@ def maps_figure(
     units: str,
     title: str | None = None,
     collapsed: Container[str] = (),
+    pixel_ratio: float = 1.0,
 ) -> Figure:
     """Draw COM, DPC phase, latents, angle, fold and error side by side, with scale bars.
 
     Parameters
     ----------
     maps
-        Any of ``com_x`` with ``com_y``, ``dpc_phase``, ``z1``, ``z2``, ..., ``angle`` with
-        ``fold``, and ``error``; each 2-D of one shape. Other names are not drawn.
+        Any of ``com_x`` with ``com_y``, ``dpc_phase``, ``phase``, ``z1``, ``z2``, ..., ``angle``
+        with ``fold``, and ``error``; each 2-D of one shape. Other names are not drawn.
     pixel_size, units
-        Distance between neighbouring positions.
+        Distance between neighbouring positions, along a row where the two differ.
     title
         Title of the figure.
     collapsed
         Names of latents that carry nothing; their titles say so.
+    pixel_ratio
+        Distance between rows over that between columns.
 
     Returns
     -------
@@ -96,16 +99,18 @@ def maps_figure(
     panels = _panels(maps, collapsed)
     if not panels:
         raise ValueError(
-            f"maps must hold one of com_x with com_y, dpc_phase, z1, angle, fold, error; "
+            f"maps must hold one of com_x with com_y, dpc_phase, phase, z1, angle, fold, error; "
             f"got {', '.join(maps) or 'none'}"
         )
-    figure, axes = _grid(len(panels), min(shapes))
+    rows, columns = min(shapes)
+    figure, axes = _grid(len(panels), rows * pixel_ratio / columns)
     for ax, (name, draw) in zip(axes, panels.items(), strict=True):
         draw(ax)
+        ax.set_aspect(pixel_ratio)
         ax.set_title(name, fontsize=10)
         ax.set_xticks([])
         ax.set_yticks([])
-        _add_scale_bar(ax, pixel_size, units, min(shapes)[1])
+        _add_scale_bar(ax, pixel_size, units, columns)
     if title is not None:
         figure.suptitle(title, fontsize=12)
     return figure
@@ -121,11 +126,11 @@ def _panels(
         length, direction = np.hypot(x.values, y.values), np.arctan2(y.values, x.values)
         panels["COM magnitude"] = partial(_sequential, length, x.units, "inferno")
         panels["COM direction"] = partial(_cyclic, direction)
-    if "dpc_phase" in maps:
-        phase = maps["dpc_phase"]
-        panels["DPC phase"] = partial(_sequential, phase.values, phase.units, "inferno")
-    numbers = sorted(int(name[1:]) for name in maps if name[:1] == "z" and name[1:].isdigit())
-    for name in (f"z{number}" for number in numbers):
+    for name, label in (("dpc_phase", "DPC phase"), ("phase", "retrieved phase")):
+        if name in maps:
+            phase = maps[name]
+            panels[label] = partial(_sequential, phase.values, phase.units, "inferno")
+    for name in _latents(maps):
         latent = maps[name]
         label = f"{name} (collapsed)" if name in collapsed else name
         panels[label] = partial(_sequential, latent.values, latent.units, "viridis")
@@ -142,10 +147,66 @@ def _panels(
     return panels
 
 
-def _grid(count: int, scan_shape: tuple[int, ...]) -> tuple[Figure, list[Axes]]:
+def _latents(maps: Mapping[str, LatentMap]) -> list[str]:
+    numbers = sorted(int(name[1:]) for name in maps if name[:1] == "z" and name[1:].isdigit())
+    return [f"z{number}" for number in numbers]
+
+
+def profiles_figure(
+    maps: Mapping[str, LatentMap],
+    positions: NDArray[Any],
+    label: str,
+    title: str | None = None,
+    collapsed: Container[str] = (),
+) -> Figure:
+    """Draw the maps of a line scan as lines over the position.
+
+    Parameters
+    ----------
+    maps
+        As in `maps_figure`, each 1-D of one length.
+    positions
+        Where the probe stood, shape of the maps.
+    label
+        Name and units of the positions.
+    title
+        Title of the figure.
+    collapsed
+        Names of latents that carry nothing; their titles say so.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw, or the maps are not 1-D of the positions' length.
+    """
+    known = ("com_x", "com_y", *_latents(maps), "angle", "fold", "error")
+    names = [name for name in known if name in maps]
+    wrong = {maps[name].values.shape for name in names} - {positions.shape}
+    if not names or wrong:
+        raise ValueError(
+            f"maps must hold one of {', '.join(known)} of shape {positions.shape}; "
+            f"got {', '.join(maps) or 'none'} {sorted(wrong) or ''}".rstrip()
+        )
+    figure = Figure(figsize=(7, 1.3 * len(names) + 0.8), layout="constrained")
+    axes = figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]
+    for ax, name in zip(axes, names, strict=True):
+        map_ = maps[name]
+        # An angle jumps by its period between equal directions; a line would show slopes there.
+        style = "." if map_.period is not None else "-"
+        ax.plot(positions, map_.values, style, drawstyle="steps-mid" if name == "fold" else None)
+        shown = f"{name} (collapsed)" if name in collapsed else name
+        units = SYMBOLS.get(map_.units, map_.units)
+        ax.set_ylabel(f"{shown} ({units})" if units else shown)
+    axes[-1].set_xlabel(label)
+    if title is not None:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
     columns = min(count, 3 if count <= 6 else 4)
     rows = -(-count // columns)
-    tall = float(np.clip(scan_shape[0] / scan_shape[1], 0.4, 2.5))
+    tall = float(np.clip(height, 0.4, 2.5))
     figure = Figure(
         figsize=(columns * (PANEL + 0.6), rows * (0.92 * PANEL * tall + 0.35) + 0.4),
         layout="constrained",
@@ -233,6 +294,7 @@ def _add_scale_bar(ax: Axes, pixel_size: float, units: str, width: int) -> None:
             fixed_value=length,
             scale_formatter=lambda value, _: f"{value:g} {SYMBOLS.get(units, units)}",
             location="lower right",
+            rotation="horizontal-only",
             box_alpha=0.7,
             font_properties={"size": 8},
         )

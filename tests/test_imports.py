@@ -33,7 +33,10 @@ INNER += r"|model_file|maps|standout"
 ALLOWED = [
     (r"core(\..+)?", r"core(\..+)?"),
     (INNER, rf"{INNER}|"),
-    (r"adapters\._?(?P<host>[a-z0-9]+).*", rf"{INNER}||plot|adapters|adapters\._?(?P=host).*"),
+    (
+        r"adapters\._?(?P<host>[a-z0-9]+).*",
+        rf"{INNER}||plot|signals|adapters|adapters\._?(?P=host).*",
+    ),
     (r"plot", INNER),
     (r"synthetic", r"synthetic"),
     (r"datasets", r"datasets|adapters\..+"),

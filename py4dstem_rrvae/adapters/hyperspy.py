@@ -1,12 +1,380 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HyperSpy and pyxem: the only module that imports them."""
+"""Latent maps of HyperSpy and pyxem signals, and pyxem's COM and phase beside them.
+
+The host's axes are x = columns and y = rows, and its vectors turn from x towards y, so its angle
+``arctan2(y, x)`` is a quarter turn less the package's own.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import hyperspy.api as hs
 import numpy as np
-from pyxem.signals import ElectronDiffraction2D
+from hyperspy.signals import BaseSignal, Signal2D
+from numpy.typing import NDArray
+
+from .. import signals
+from ..estimator import RRVAE
+from ..frames import Frames
+from ..maps import LatentMap, latent_maps
+from ..options import ScanBackground
+from . import _hyperspy_axes, _hyperspy_maps
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pyxem.signals import ElectronDiffraction2D
+
+ENDINGS = (".hspy", ".zspy")
+"""File names that HyperSpy takes for its own."""
+
+
+class Maps(dict[str, signals.LatentMap1D | signals.LatentMap2D]):
+    """Name to map, each with the scan's axes; `model` made them."""
+
+    def __init__(
+        self, maps: Mapping[str, signals.LatentMap1D | signals.LatentMap2D], model: RRVAE
+    ) -> None:
+        super().__init__(maps)
+        self.model = model
+
+
+def fit(
+    signal: BaseSignal,
+    *,
+    model: RRVAE | None = None,
+    lazy_output: bool | None = None,
+    show_progressbar: bool | None = None,
+    **options: Any,
+) -> Maps:
+    """Train a model on a signal and encode the signal.
+
+    Parameters
+    ----------
+    signal
+        Patterns on one or more navigation axes; read, never written. A lazy one is read chunk by
+        chunk, once to draw the sample and once to encode.
+    model
+        Model to train; None makes ``RRVAE(**options)``.
+    lazy_output
+        Whether the maps are lazy signals; None follows the signal. All are computed at once either
+        way, in one pass over the data: they are a few numbers a position.
+    show_progressbar
+        None follows ``hyperspy.api.preferences``.
+    **options
+        Options of `RRVAE`. `center` may be a pyxem `BeamShift`.
+
+    Returns
+    -------
+    Maps
+        `LatentMap2D` for two scan axes; further ones navigate, and a line scan gives `LatentMap1D`.
+
+    Raises
+    ------
+    TypeError
+        If `RRVAE` has no such option, options come with a model, or the data are no real patterns.
+    ValueError
+        If the axes cannot be used.
+    """
+    if model is None:
+        if "center" in options:
+            options["center"] = _center(options["center"], signal)
+        model = RRVAE(**options)
+    elif options:
+        raise TypeError(
+            "give a model or options of RRVAE, not both; got a model and "
+            f"{', '.join(sorted(options))}"
+        )
+    _check_model(model)
+    source = frames(signal)
+    if source.center is None and model.center is None:
+        warnings.warn(
+            "the signal axes have no origin on the detector, so the centre is estimated from the "
+            "mean pattern; their offset, center=(row, col) or center=beam_shift gives it",
+            stacklevel=2,
+        )
+    with _progress(model, show_progressbar):
+        model.fit(source)
+    return _maps(signal, source, model, "stored", lazy_output, show_progressbar)
+
+
+def encode(
+    signal: BaseSignal,
+    model: RRVAE | str | PathLike[str],
+    *,
+    background: ScanBackground = "refit",
+    lazy_output: bool | None = None,
+    show_progressbar: bool | None = None,
+) -> Maps:
+    """Encode a signal with a trained model.
+
+    Parameters
+    ----------
+    signal
+        Patterns on one or more navigation axes; read, never written.
+    model
+        Trained model, or the path of a saved one.
+    background
+        ``"refit"`` estimates what is fixed to the detector from this scan; ``"stored"`` takes the
+        training scan's, for that same scan.
+    lazy_output, show_progressbar
+        As in `fit`.
+
+    Returns
+    -------
+    Maps
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data or the axes do not suit the model.
+    """
+    source = frames(signal)
+    trained = RRVAE.load(Path(model)) if isinstance(model, (str, PathLike)) else model
+    _check_model(trained)
+    return _maps(signal, source, trained, background, lazy_output, show_progressbar)
+
+
+def compare(
+    signal: BaseSignal, *, method: str = "kottler", mask: NDArray[np.bool_] | None = None
+) -> dict[str, BaseSignal]:
+    """Run pyxem's own centre of mass and phase retrieval.
+
+    Parameters
+    ----------
+    signal
+        Patterns on one or more navigation axes; read, never written.
+    method
+        Of ``BeamShift.phase_retrieval``: "kottler", "arnison" or "frankot".
+    mask
+        True where a detector pixel counts.
+
+    Returns
+    -------
+    dict
+        ``beam_shift``, the `BeamShift` as pyxem gives it: from the centre of mass back to the
+        middle of the detector, in pixels. ``com_x``, ``com_y``: the centre of mass itself along
+        columns and rows less its mean over the scan, in the units of the signal axes. ``phase``,
+        for two scan axes: pyxem's phase of the beam shift. Shifts lead back, so it is the negative
+        of the specimen's phase, on an arbitrary scale.
+
+    Raises
+    ------
+    ImportError
+        If pyxem is missing.
+    TypeError, ValueError
+        If the data, the axes or the mask cannot be used.
+    """
+    source = Frames.of(frames(signal), mask=mask)
+    try:
+        import pyxem  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ImportError("compare needs pyxem: pip install pyxem") from error
+    shift = _diffraction(signal, source).get_direct_beam_position(
+        method="center_of_mass", lazy_output=False
+    )
+    result: dict[str, BaseSignal] = {"beam_shift": shift}
+    axes = signal.axes_manager.signal_axes
+    for number, (axis, letter) in enumerate(zip(axes, "xy", strict=True)):
+        com = -shift.data[..., number] * axis.scale
+        units = axis.units if isinstance(axis.units, str) else "px"
+        name, along = f"com_{letter}", "columns" if letter == "x" else "rows"
+        map_ = LatentMap(
+            name, com - np.nanmean(com), units, None, f"centre of mass along {letter} ({along})"
+        )
+        result[name] = _hyperspy_maps.to_signal(signal, map_, {})
+    if signal.axes_manager.navigation_dimension == 2:
+        phase = shift.phase_retrieval(method).data
+        description = f"pyxem's phase of the beam shift, {method}"
+        result["phase"] = _hyperspy_maps.to_signal(
+            signal, LatentMap("phase", phase, "arb. units", None, description), {}
+        )
+    return result
+
+
+def plot(
+    maps: Mapping[str, BaseSignal], *, index: tuple[int, ...] = (), title: str | None = None
+) -> Figure:
+    """Draw maps of `fit`, `encode` and `compare` in one figure with scale bars.
+
+    Parameters
+    ----------
+    maps
+        Any of them together; a line scan is drawn as lines.
+    index
+        Which of the maps of a series, one index per navigation axis of the maps (x first, as in
+        ``inav``); needed for a series alone.
+    title
+        Title of the figure.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw, or `index` does not suit the maps.
+    """
+    from ..plot import maps_figure, profiles_figure
+
+    drawn = {name: map_ for name, map_ in maps.items() if name != "beam_shift"}
+    if not drawn:
+        raise ValueError("there are no maps to plot: call fit, encode or compare first")
+    first = next(iter(drawn.values()))
+    navigation = first.axes_manager.navigation_dimension
+    if len(index) != navigation:
+        raise ValueError(
+            f"index must have one number per navigation axis of the maps, {navigation}; got {index}"
+        )
+    one = {name: map_.inav[index] if index else map_ for name, map_ in drawn.items()}
+    plain = {name: _hyperspy_maps.to_map(map_, one) for name, map_ in one.items()}
+    about = first.metadata.get_item("RRVAE.collapsed", [])
+    axes = first.axes_manager.signal_axes
+    steps = [axis.scale if axis.is_uniform else 1.0 for axis in axes]
+    units = [axis.units if isinstance(axis.units, str) else "px" for axis in axes]
+    if len(axes) == 1:
+        name = axes[0].name if isinstance(axes[0].name, str) else "position"
+        return profiles_figure(plain, axes[0].axis, f"{name} ({units[0]})", title, about)
+    ratio = abs(steps[1] / steps[0]) if units[0] == units[1] else 1.0
+    return maps_figure(
+        plain,
+        pixel_size=abs(steps[0]),
+        units=units[0],
+        title=title,
+        collapsed=about,
+        pixel_ratio=ratio,
+    )
+
+
+def decomposition(
+    signal: BaseSignal,
+    *,
+    navigation_mask: Any = None,
+    signal_mask: Any = None,
+    show_progressbar: bool | None = None,
+    **options: Any,
+) -> RRVAE:
+    """Run HyperSpy's own ``signal.decomposition`` with a model that knows the signal's geometry.
+
+    ``signal.decomposition(algorithm=RRVAE(...))`` does the same for a square detector, but leaves
+    the estimator itself in ``learning_results.decomposition_algorithm``, which no file can hold.
+
+    Parameters
+    ----------
+    signal
+        Of floating-point data, which HyperSpy asks for; not changed but for `learning_results`.
+    navigation_mask, signal_mask
+        HyperSpy's: True = left out. As NumPy arrays the first is (x, y), the second (ky, kx).
+    show_progressbar
+        As in `fit`.
+    **options
+        Options of `RRVAE`.
+
+    Returns
+    -------
+    RRVAE
+        The trained model.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data, the axes or an option cannot be used.
+    """
+    source = frames(signal)
+    if not np.array_equal(source.matrix, source.matrix[0, 0] * np.eye(2)):
+        raise ValueError(
+            "decomposition knows square pixels only; got scales "
+            f"{np.diag(source.matrix).tolist()} (signal.rrvae.fit takes them)"
+        )
+    center = _center(options.pop("center", source.center), signal)
+    keep = options.pop("mask", None)
+    if signal_mask is not None:
+        left_out = signal_mask.data if isinstance(signal_mask, BaseSignal) else signal_mask
+        keep = ~np.asarray(left_out, dtype=bool)
+    model = RRVAE(signal_shape=source.detector_shape, center=center, mask=keep, **options)
+    with _progress(model, show_progressbar):
+        signal.decomposition(
+            algorithm=model,
+            navigation_mask=navigation_mask,
+            signal_mask=signal_mask,
+            print_info=False,
+        )
+    signal.learning_results.decomposition_algorithm = "RRVAE"
+    return model
+
+
+def frames(signal: BaseSignal) -> Frames:
+    """The patterns, and the geometry that the signal axes hold.
+
+    Raises
+    ------
+    TypeError
+        If it is no signal, or its data are no real numbers.
+    ValueError
+        If it has no two signal axes or no navigation axis, or the signal axes cannot be used.
+    """
+    if isinstance(signal, (list, tuple)):
+        raise TypeError(
+            f"one signal is needed; got a list of {len(signal)} (hyperspy.api.load gives one where "
+            "a file holds several: take signals[0])"
+        )
+    if not isinstance(signal, BaseSignal):
+        raise TypeError(f"a HyperSpy signal is needed; got {type(signal).__name__}")
+    _hyperspy_axes.check(signal)
+    center, matrix, units = _hyperspy_axes.detector(signal)
+    return Frames(_hyperspy_axes.data(signal), center=center, matrix=matrix, q_units=units)
+
+
+def read(path: str | PathLike[str], *, lazy: bool = True) -> BaseSignal:
+    """The scan in a file of any format that HyperSpy reads.
+
+    Raises
+    ------
+    ValueError
+        If HyperSpy cannot open the file, or it holds no scan or several.
+    """
+    try:
+        found = hs.load(str(path), lazy=lazy)
+    except Exception as error:  # the readers raise whatever their format makes them
+        reason = str(error).strip() or type(error).__name__
+        raise ValueError(
+            f"{path} must be a file that HyperSpy opens; it says: {reason.splitlines()[0]}"
+        ) from error
+    held = found if isinstance(found, list) else [found]
+    scans = [one for one in held if _is_scan(one)]
+    if len(scans) == 1:
+        return scans[0]
+    if len(held) == 1:
+        frames(held[0])
+    listed = ", ".join(repr(one) for one in held)
+    raise ValueError(f"{path} must hold one scan of patterns; got {len(scans)} in {listed}")
+
+
+def save(
+    maps: Mapping[str, BaseSignal], path: str | PathLike[str], *, overwrite: bool = False
+) -> None:
+    """Write maps to one .hspy or .zspy file; ``hyperspy.api.load(path).split()`` gives them back.
+
+    Raises
+    ------
+    ValueError
+        If there are no maps, or HyperSpy would not read the name's ending again.
+    FileExistsError
+        If the file exists and `overwrite` is false.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in ENDINGS:
+        raise ValueError(f"the file's name must end in {', '.join(ENDINGS)}; got {path.name}")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; pass overwrite=True (--overwrite) to replace it")
+    kept = [map_ for name, map_ in maps.items() if name != "beam_shift"]
+    if not kept:
+        raise ValueError("there are no maps to save: call fit, encode or compare first")
+    stack = hs.stack(kept, new_axis_name="map", show_progressbar=False)
+    stack.metadata.General.title = f"maps: {', '.join(m.metadata.RRVAE.map for m in kept)}"
+    stack.save(str(path), overwrite=overwrite)
 
 
 def signal(
@@ -46,3 +414,69 @@ def signal(
         axis.name, axis.scale, axis.units = label, q_per_pixel, "$Å^{-1}$"
         axis.offset = -origin * q_per_pixel
     return result
+
+
+def _check_model(model: RRVAE) -> None:
+    if not isinstance(model, RRVAE):
+        raise TypeError(f"model must be an RRVAE; got {type(model).__name__}")
+
+
+def _is_scan(signal: BaseSignal) -> bool:
+    try:
+        frames(signal)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _center(center: Any, signal: BaseSignal) -> Any:
+    """Centre as the model takes it, (row, col) per position, also of a `BeamShift`."""
+    if not isinstance(center, BaseSignal):
+        return center
+    shape = signal.axes_manager.signal_shape
+    middle = np.array(shape) / 2
+    return (middle - np.asarray(center.data))[..., ::-1]
+
+
+def _diffraction(signal: BaseSignal, source: Frames) -> Any:
+    """The signal as pyxem's class, with the mask applied, on the user's data."""
+    if source.mask is None and hasattr(signal, "get_direct_beam_position"):
+        return signal
+    masked = source.patterns if source.mask is None else source.patterns * source.mask
+    axes = [*signal.axes_manager.signal_axes, *signal.axes_manager.navigation_axes][::-1]
+    axes = sorted(axes, key=lambda axis: not axis.navigate)
+    plain = Signal2D(masked, axes=[axis.get_axis_dictionary() for axis in axes])
+    plain = plain.as_lazy() if signal._lazy else plain
+    plain.set_signal_type("diffraction")
+    return plain
+
+
+def _maps(
+    signal: BaseSignal,
+    source: Frames,
+    model: RRVAE,
+    background: ScanBackground,
+    lazy_output: bool | None,
+    show_progressbar: bool | None,
+) -> Maps:
+    with _progress(model, show_progressbar):
+        codes = model.encode(source, background=background)
+    about = _hyperspy_maps.about(model, background, known_center=source.center is not None)
+    lazy = signal._lazy if lazy_output is None else lazy_output
+    maps = {
+        map_.name: _hyperspy_maps.to_signal(signal, map_, about)
+        for map_ in latent_maps(_hyperspy_maps.turned(codes)).values()
+    }
+    return Maps({name: map_.as_lazy() if lazy else map_ for name, map_ in maps.items()}, model)
+
+
+@contextmanager
+def _progress(model: RRVAE, show: bool | None) -> Iterator[None]:
+    """Let a model follow HyperSpy's convention for progress bars while something runs."""
+    before = model.progress
+    preferred = hs.preferences.General.show_progressbar if show is None else show
+    model.progress = before and preferred
+    try:
+        yield
+    finally:
+        model.progress = before

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The accessor ``signal.rrvae``."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import hyperspy
+
+if TYPE_CHECKING:
+    from hyperspy.signals import BaseSignal
+    from matplotlib.figure import Figure
+
+    from ..estimator import RRVAE
+    from ..options import ScanBackground
+
+
+class SignalAccessor:
+    """The functions of `adapters.hyperspy` on one signal, and what they gave last."""
+
+    def __init__(self, host: BaseSignal) -> None:
+        self.host = host
+        self._maps: hyperspy.Maps | None = None
+        self._comparison: dict[str, BaseSignal] = {}
+
+    @property
+    def model(self) -> RRVAE:
+        """The model that `fit` or `encode` used last on this signal.
+
+        Raises
+        ------
+        ValueError
+            If neither has been called.
+        """
+        if self._maps is None:
+            raise ValueError(
+                "this signal has no model yet: call signal.rrvae.fit() or "
+                "signal.rrvae.encode(model) first"
+            )
+        return self._maps.model
+
+    def fit(
+        self,
+        *,
+        model: RRVAE | None = None,
+        lazy_output: bool | None = None,
+        show_progressbar: bool | None = None,
+        **options: Any,
+    ) -> hyperspy.Maps:
+        """Train on this signal and encode it; see `hyperspy.fit`."""
+        self._maps = hyperspy.fit(
+            self.host,
+            model=model,
+            lazy_output=lazy_output,
+            show_progressbar=show_progressbar,
+            **options,
+        )
+        return self._maps
+
+    def encode(
+        self,
+        model: RRVAE | str | PathLike[str],
+        *,
+        background: ScanBackground = "refit",
+        lazy_output: bool | None = None,
+        show_progressbar: bool | None = None,
+    ) -> hyperspy.Maps:
+        """Encode this signal with a trained model; see `hyperspy.encode`."""
+        self._maps = hyperspy.encode(
+            self.host,
+            model,
+            background=background,
+            lazy_output=lazy_output,
+            show_progressbar=show_progressbar,
+        )
+        return self._maps
+
+    def compare(
+        self, *, method: str = "kottler", mask: NDArray[np.bool_] | None = None
+    ) -> dict[str, BaseSignal]:
+        """Run pyxem's COM and phase retrieval; see `hyperspy.compare`."""
+        self._comparison = hyperspy.compare(self.host, method=method, mask=mask)
+        return self._comparison
+
+    def plot(self, *, index: tuple[int, ...] = ()) -> Figure:
+        """Draw what `compare`, `fit` and `encode` gave last; see `hyperspy.plot`."""
+        maps = self._comparison | (self._maps or {})
+        return hyperspy.plot(maps, index=index, title=self.host.metadata.General.title or None)
+
+    def decomposition(self, **options: Any) -> RRVAE:
+        """HyperSpy's decomposition with a model of this signal; see `hyperspy.decomposition`."""
+        return hyperspy.decomposition(self.host, **options)

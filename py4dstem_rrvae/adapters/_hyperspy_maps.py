@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Maps as the registered signals, with their metadata, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..codes import Codes
+from ..estimator import RRVAE
+from ..maps import DIMENSIONLESS, LatentMap, period_of
+from ..options import ScanBackground
+from ..signals import LatentMap1D, LatentMap2D
+from . import _hyperspy_axes
+
+CONVENTION = "from x (columns) towards y (rows)"
+
+
+def about(model: RRVAE, background: ScanBackground, *, known_center: bool) -> dict[str, Any]:
+    """How latent maps were made, for their metadata."""
+    history = model.history_
+    given = "axes" if known_center else "estimated"
+    return {
+        "model": {k: _castable(v) for k, v in model.get_params(deep=False).items()},
+        "background": background,
+        "center": given if model.center is None else "model",
+        "training_center": list(model.fitted_.detector.center),
+        "collapsed": [f"z{k}" for k, gone in enumerate(history.collapsed, 1) if gone],
+        "repeatability": [float(r) for r in history.repeatability],
+    }
+
+
+def turned(codes: Codes) -> Codes:
+    """Angles from x towards y instead of from rows towards columns."""
+    period = period_of(codes.fold)
+    angle = np.mod(np.pi / 2 - codes.angle, period)
+    angle = np.where(angle >= period, 0.0, angle)
+    return Codes(codes.z, codes.z_std, angle, codes.angle_std, codes.fold, codes.error)
+
+
+def to_signal(signal: Any, map_: LatentMap, about: dict[str, Any]) -> LatentMap1D | LatentMap2D:
+    """A map as a signal on the scan axes of `signal`; `about` goes into its metadata too."""
+    axes = _hyperspy_axes.scan(signal)
+    kind = LatentMap1D if len(axes) == 1 else LatentMap2D
+    result = kind(np.ascontiguousarray(map_.values), axes=axes)
+    result.metadata.General.title = f"{map_.name} of {title(signal)}"
+    units = "" if map_.units == DIMENSIONLESS else f" ({map_.units})"
+    result.metadata.Signal.quantity = map_.name + units
+    cyclic = map_.period is not None
+    result.metadata.add_dictionary(
+        {
+            "RRVAE": {
+                "map": map_.name,
+                "units": map_.units,
+                "cyclic": cyclic,
+                "period": "2 pi / fold" if cyclic else "",
+                "description": map_.description,
+                "convention": CONVENTION,
+                "package": "py4dstem_rrvae",
+                "version": __version__,
+                **about,
+            }
+        }
+    )
+    return result
+
+
+def title(signal: Any) -> str:
+    """Title of a signal, or the word itself."""
+    return str(signal.metadata.get_item("General.title", "")) or "signal"
+
+
+def to_map(map_: Any, all_maps: Mapping[str, Any]) -> LatentMap:
+    """A map as it was before it became a signal."""
+    about = map_.metadata.RRVAE
+    period = None
+    if about.cyclic and "fold" in all_maps:
+        period = period_of(np.asarray(all_maps["fold"].data))
+    return LatentMap(about.map, np.asarray(map_.data), about.units, period, about.description)
+
+
+def _castable(value: Any) -> Any:
+    """`value` as what HyperSpy's files hold; its `str` if nothing else fits."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str, np.ndarray, list, tuple)):
+        return value
+    return str(value)
