@@ -360,9 +360,9 @@ def graphene(host: Host = "py4dstem") -> Any:
 
         convert: Callable[..., Any] = py4dstem.datacube
     else:
-        from .adapters import hyperspy
+        from .adapters import _hyperspy_pyxem
 
-        convert = hyperspy.signal
+        convert = _hyperspy_pyxem.signal
     return convert(
         simulation.patterns,
         scan_step=simulation.scan_step,

@@ -20,8 +20,8 @@ HEAVY += ["numpy", "h5py", "dask"]
 ONLY = {
     "py4DSTEM": r"adapters\.py4dstem",
     "emdfile": r"adapters\.py4dstem",
-    "hyperspy": r"adapters\.hyperspy|signals",
-    "pyxem": r"adapters\.hyperspy|signals",
+    "hyperspy": r"adapters\.hyperspy|adapters\._hyperspy_pyxem|signals",
+    "pyxem": r"adapters\._hyperspy_pyxem",
     "matplotlib": r"plot",
     "matplotlib_scalebar": r"plot",
     "abtem": r"simulate",
@@ -35,7 +35,7 @@ ALLOWED = [
     (INNER, rf"{INNER}|"),
     (
         r"adapters\._?(?P<host>[a-z0-9]+).*",
-        rf"{INNER}||plot|signals|adapters|adapters\._?(?P=host).*",
+        rf"{INNER}||plot|signals|adapters|adapters\._models|adapters\._?(?P=host).*",
     ),
     (r"plot", INNER),
     (r"synthetic", r"synthetic"),

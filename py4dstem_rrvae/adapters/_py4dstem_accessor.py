@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from py4DSTEM import DataCube, RealSlice
 
     from ..estimator import RRVAE
-    from .py4dstem import Background
+    from ..options import ScanBackground
 
 
 class DataCubeAccessor:
@@ -49,7 +49,7 @@ class DataCubeAccessor:
         return maps
 
     def encode(
-        self, model: RRVAE | str | PathLike[str], *, background: Background = "refit"
+        self, model: RRVAE | str | PathLike[str], *, background: ScanBackground = "refit"
     ) -> py4dstem.Maps:
         """Attach the maps of a trained model; see `py4dstem.encode`."""
         maps = py4dstem.encode(self.host, model, background=background)

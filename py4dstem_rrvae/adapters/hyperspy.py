@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import hyperspy.api as hs
 import numpy as np
-from hyperspy.signals import BaseSignal, Signal2D
+from hyperspy.signals import BaseSignal
 from numpy.typing import NDArray
 
 from .. import signals
 from ..estimator import RRVAE
 from ..frames import Frames
-from ..maps import LatentMap, latent_maps
+from ..maps import latent_maps
 from ..options import ScanBackground
-from . import _hyperspy_axes, _hyperspy_maps
+from . import _hyperspy_axes, _hyperspy_maps, _models
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pyxem.signals import ElectronDiffraction2D
 
 ENDINGS = (".hspy", ".zspy")
 """File names that HyperSpy takes for its own."""
@@ -81,16 +80,9 @@ def fit(
     ValueError
         If the axes cannot be used.
     """
-    if model is None:
-        if "center" in options:
-            options["center"] = _center(options["center"], signal)
-        model = RRVAE(**options)
-    elif options:
-        raise TypeError(
-            "give a model or options of RRVAE, not both; got a model and "
-            f"{', '.join(sorted(options))}"
-        )
-    _check_model(model)
+    if "center" in options:
+        options["center"] = _center(options["center"], signal)
+    model = _models.to_train(model, options)
     source = frames(signal)
     if source.center is None and model.center is None:
         warnings.warn(
@@ -135,8 +127,7 @@ def encode(
         If the data or the axes do not suit the model.
     """
     source = frames(signal)
-    trained = RRVAE.load(Path(model)) if isinstance(model, (str, PathLike)) else model
-    _check_model(trained)
+    trained = _models.trained(model)
     return _maps(signal, source, trained, background, lazy_output, show_progressbar)
 
 
@@ -172,29 +163,13 @@ def compare(
     """
     source = Frames.of(frames(signal), mask=mask)
     try:
-        import pyxem  # noqa: F401
+        from . import _hyperspy_pyxem
     except ModuleNotFoundError as error:
         raise ImportError("compare needs pyxem: pip install pyxem") from error
-    shift = _diffraction(signal, source).get_direct_beam_position(
-        method="center_of_mass", lazy_output=False
-    )
-    result: dict[str, BaseSignal] = {"beam_shift": shift}
-    axes = signal.axes_manager.signal_axes
-    for number, (axis, letter) in enumerate(zip(axes, "xy", strict=True)):
-        com = -shift.data[..., number] * axis.scale
-        units = axis.units if isinstance(axis.units, str) else "px"
-        name, along = f"com_{letter}", "columns" if letter == "x" else "rows"
-        map_ = LatentMap(
-            name, com - np.nanmean(com), units, None, f"centre of mass along {letter} ({along})"
-        )
-        result[name] = _hyperspy_maps.to_signal(signal, map_, {})
-    if signal.axes_manager.navigation_dimension == 2:
-        phase = shift.phase_retrieval(method).data
-        description = f"pyxem's phase of the beam shift, {method}"
-        result["phase"] = _hyperspy_maps.to_signal(
-            signal, LatentMap("phase", phase, "arb. units", None, description), {}
-        )
-    return result
+    shift = _hyperspy_pyxem.beam_shift(signal, source)
+    maps = _hyperspy_pyxem.maps(signal, shift, method)
+    named = {map_.name: _hyperspy_maps.to_signal(signal, map_, {}) for map_ in maps}
+    return {"beam_shift": shift, **named}
 
 
 def plot(
@@ -230,20 +205,20 @@ def plot(
         )
     one = {name: map_.inav[index] if index else map_ for name, map_ in drawn.items()}
     plain = {name: _hyperspy_maps.to_map(map_, one) for name, map_ in one.items()}
-    about = first.metadata.get_item("RRVAE.collapsed", [])
+    collapsed = {z for m in one.values() for z in m.metadata.get_item("RRVAE.collapsed", [])}
     axes = first.axes_manager.signal_axes
     steps = [axis.scale if axis.is_uniform else 1.0 for axis in axes]
     units = [axis.units if isinstance(axis.units, str) else "px" for axis in axes]
     if len(axes) == 1:
         name = axes[0].name if isinstance(axes[0].name, str) else "position"
-        return profiles_figure(plain, axes[0].axis, f"{name} ({units[0]})", title, about)
+        return profiles_figure(plain, axes[0].axis, f"{name} ({units[0]})", title, collapsed)
     ratio = abs(steps[1] / steps[0]) if units[0] == units[1] else 1.0
     return maps_figure(
         plain,
         pixel_size=abs(steps[0]),
         units=units[0],
         title=title,
-        collapsed=about,
+        collapsed=collapsed,
         pixel_ratio=ratio,
     )
 
@@ -377,50 +352,6 @@ def save(
     stack.save(str(path), overwrite=overwrite)
 
 
-def signal(
-    patterns: np.ndarray[Any, Any],
-    *,
-    scan_step: float,
-    q_per_pixel: float,
-    center: tuple[float, float],
-    name: str,
-) -> ElectronDiffraction2D:
-    """Make a calibrated pyxem signal of a scan.
-
-    Parameters
-    ----------
-    patterns
-        Shape (scan row, scan col, detector row, detector col); not copied.
-    scan_step
-        In angstrom.
-    q_per_pixel
-        In 1/angstrom.
-    center
-        Pixel index (row, col) of the direct beam; q is zero there.
-    name
-        Title of the signal.
-
-    Returns
-    -------
-    pyxem.signals.ElectronDiffraction2D
-        Navigation axes x (columns) and y (rows), signal axes kx and ky.
-    """
-    result = ElectronDiffraction2D(patterns)
-    result.metadata.General.title = name
-    for axis, label in zip(result.axes_manager.navigation_axes, "xy", strict=True):
-        axis.name, axis.scale, axis.offset, axis.units = label, scan_step, 0.0, "Å"
-    signal_axes = zip(result.axes_manager.signal_axes, ("kx", "ky"), reversed(center), strict=True)
-    for axis, label, origin in signal_axes:
-        axis.name, axis.scale, axis.units = label, q_per_pixel, "$Å^{-1}$"
-        axis.offset = -origin * q_per_pixel
-    return result
-
-
-def _check_model(model: RRVAE) -> None:
-    if not isinstance(model, RRVAE):
-        raise TypeError(f"model must be an RRVAE; got {type(model).__name__}")
-
-
 def _is_scan(signal: BaseSignal) -> bool:
     try:
         frames(signal)
@@ -438,19 +369,6 @@ def _center(center: Any, signal: BaseSignal) -> Any:
     return (middle - np.asarray(center.data))[..., ::-1]
 
 
-def _diffraction(signal: BaseSignal, source: Frames) -> Any:
-    """The signal as pyxem's class, with the mask applied, on the user's data."""
-    if source.mask is None and hasattr(signal, "get_direct_beam_position"):
-        return signal
-    masked = source.patterns if source.mask is None else source.patterns * source.mask
-    axes = [*signal.axes_manager.signal_axes, *signal.axes_manager.navigation_axes][::-1]
-    axes = sorted(axes, key=lambda axis: not axis.navigate)
-    plain = Signal2D(masked, axes=[axis.get_axis_dictionary() for axis in axes])
-    plain = plain.as_lazy() if signal._lazy else plain
-    plain.set_signal_type("diffraction")
-    return plain
-
-
 def _maps(
     signal: BaseSignal,
     source: Frames,
@@ -464,8 +382,8 @@ def _maps(
     about = _hyperspy_maps.about(model, background, known_center=source.center is not None)
     lazy = signal._lazy if lazy_output is None else lazy_output
     maps = {
-        map_.name: _hyperspy_maps.to_signal(signal, map_, about)
-        for map_ in latent_maps(_hyperspy_maps.turned(codes)).values()
+        name: _hyperspy_maps.to_signal(signal, map_, about)
+        for name, map_ in latent_maps(_hyperspy_maps.turned(codes)).items()
     }
     return Maps({name: map_.as_lazy() if lazy else map_ for name, map_ in maps.items()}, model)
 

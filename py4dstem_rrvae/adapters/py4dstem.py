@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import py4DSTEM
@@ -24,15 +24,14 @@ from .. import __version__
 from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import LatentMap, latent_maps
-from . import _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
+from ..options import ScanBackground
+from . import _models, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
 from ._py4dstem_tree import ABOUT_DPC, ABOUT_FIT, ABOUT_MAP, ENDINGS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NODE = "rrvae"
-
-Background = Literal["stored", "refit"]
 
 
 class Maps(dict[str, RealSlice]):
@@ -70,14 +69,7 @@ def fit(datacube: DataCube, *, model: RRVAE | None = None, **options: Any) -> Ma
     ValueError
         If the data or the calibration cannot be used.
     """
-    if model is None:
-        model = RRVAE(**options)
-    elif options:
-        raise TypeError(
-            "give a model or options of RRVAE, not both; got a model and "
-            f"{', '.join(sorted(options))}"
-        )
-    _check_model(model)
+    model = _models.to_train(model, options)
     source = frames(datacube)
     _node(datacube)
     if source.center is None and model.center is None:
@@ -91,7 +83,7 @@ def fit(datacube: DataCube, *, model: RRVAE | None = None, **options: Any) -> Ma
 
 
 def encode(
-    datacube: DataCube, model: RRVAE | str | PathLike[str], *, background: Background = "refit"
+    datacube: DataCube, model: RRVAE | str | PathLike[str], *, background: ScanBackground = "refit"
 ) -> Maps:
     """Encode a data cube with a trained model and attach the maps to its tree.
 
@@ -116,8 +108,7 @@ def encode(
     """
     source = frames(datacube)
     _node(datacube)
-    trained = RRVAE.load(Path(model)) if isinstance(model, (str, PathLike)) else model
-    _check_model(trained)
+    trained = _models.trained(model)
     return _attach_codes(datacube, source, trained, background)
 
 
@@ -329,12 +320,7 @@ def save(
         part.unlink(missing_ok=True)
 
 
-def _check_model(model: RRVAE) -> None:
-    if not isinstance(model, RRVAE):
-        raise TypeError(f"model must be an RRVAE; got {type(model).__name__}")
-
-
-def _attach_codes(cube: DataCube, source: Frames, model: RRVAE, background: Background) -> Maps:
+def _attach_codes(cube: DataCube, source: Frames, model: RRVAE, background: ScanBackground) -> Maps:
     maps = latent_maps(model.encode(source, background=background))
     given = "estimated" if source.center is None else "calibration"
     history = model.history_

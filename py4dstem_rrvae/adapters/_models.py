@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The model that a host's call names, whichever the host."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..estimator import RRVAE
+
+
+def to_train(model: RRVAE | None, options: dict[str, Any]) -> RRVAE:
+    """The model given, or one made of the options.
+
+    Raises
+    ------
+    TypeError
+        If both are given, the model is no `RRVAE`, or `RRVAE` has no such option.
+    """
+    if model is None:
+        return RRVAE(**options)
+    if options:
+        raise TypeError(
+            "give a model or options of RRVAE, not both; got a model and "
+            f"{', '.join(sorted(options))}"
+        )
+    return trained(model)
+
+
+def trained(model: RRVAE | str | PathLike[str]) -> RRVAE:
+    """The model given, or read from its file.
+
+    Raises
+    ------
+    TypeError
+        If it is no `RRVAE`.
+    """
+    if isinstance(model, (str, PathLike)):
+        return RRVAE.load(Path(model))
+    if not isinstance(model, RRVAE):
+        raise TypeError(f"model must be an RRVAE; got {type(model).__name__}")
+    return model
