@@ -23,3 +23,10 @@ class OneSided:
     angle: np.ndarray
     estimator: RRVAE
     codes: Codes
+
+
+def assert_same_codes(one, other, **tolerance):
+    for name in NAMES:
+        np.testing.assert_allclose(
+            getattr(one, name), getattr(other, name), err_msg=name, **tolerance
+        )

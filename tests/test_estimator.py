@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from estimators import LEARNED, NAMES, QUICK
+from estimators import LEARNED, NAMES, QUICK, assert_same_codes
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -29,13 +29,6 @@ def small():
 @pytest.fixture(scope="module")
 def small_unseen():
     return synthetic.lobes(300, size=24, counts=3000, random_state=1)
-
-
-def assert_same_codes(one, other, **tolerance):
-    for name in NAMES:
-        np.testing.assert_allclose(
-            getattr(one, name), getattr(other, name), err_msg=name, **tolerance
-        )
 
 
 def assert_classes_apart(estimator, unseen, frames=None):

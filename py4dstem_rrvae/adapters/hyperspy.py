@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import hyperspy.api as hs
 import numpy as np
-from hyperspy.signals import BaseSignal
+from hyperspy.signals import BaseSignal, Signal2D
 from numpy.typing import NDArray
 
 from .. import signals
@@ -234,14 +234,16 @@ def decomposition(
     """Run HyperSpy's own ``signal.decomposition`` with a model that knows the signal's geometry.
 
     ``signal.decomposition(algorithm=RRVAE(...))`` does the same for a square detector, but leaves
-    the estimator itself in ``learning_results.decomposition_algorithm``, which no file can hold.
+    the estimator itself in ``learning_results.decomposition_algorithm``, which no file can hold,
+    and ``learning_results.number_significant_components`` empty, which `cluster_analysis` reads.
 
     Parameters
     ----------
     signal
         Of floating-point data, which HyperSpy asks for; not changed but for `learning_results`.
     navigation_mask, signal_mask
-        HyperSpy's: True = left out. As NumPy arrays the first is (x, y), the second (ky, kx).
+        True = left out, as HyperSpy has it. As NumPy arrays the first is (x, y), the second
+        (ky, kx); signals are (x, y | ) and ( | kx, ky).
     show_progressbar
         As in `fit`.
     **options
@@ -268,6 +270,8 @@ def decomposition(
     if signal_mask is not None:
         left_out = signal_mask.data if isinstance(signal_mask, BaseSignal) else signal_mask
         keep = ~np.asarray(left_out, dtype=bool)
+        # HyperSpy checks the shape of an array in one order and reads it in the other.
+        signal_mask = Signal2D(~keep)
     model = RRVAE(signal_shape=source.detector_shape, center=center, mask=keep, **options)
     with _progress(model, show_progressbar):
         signal.decomposition(
@@ -276,7 +280,9 @@ def decomposition(
             signal_mask=signal_mask,
             print_info=False,
         )
+    kept = sum(not gone for gone in model.history_.collapsed)
     signal.learning_results.decomposition_algorithm = "RRVAE"
+    signal.learning_results.number_significant_components = max(kept, 1)
     return model
 
 
