@@ -40,6 +40,11 @@ class Codes:
         the pattern has no angular structure above the noise.
     error : ndarray, shape (...)
         Root-mean-square residual in units of the noise: 1 where the model explains the pattern.
+    handedness : ndarray, shape (...), or None
+        With ``mirror=True``, probability that the pattern is the mirror image of the decoded one;
+        which of two twins that is, is a convention of the trained model. 0.5 where noise leaves
+        undecided that the decoded pattern differs from its mirror image. `angle` and `angle_std`
+        are those of the mirror image where it is above 0.5, else of the decoded pattern.
     """
 
     z: FloatArray
@@ -48,6 +53,12 @@ class Codes:
     angle_std: FloatArray
     fold: NDArray[np.int64]
     error: FloatArray
+    handedness: FloatArray | None = None
+
+    @property
+    def mirrored(self) -> NDArray[np.bool_]:
+        """Whether `angle` is that of the mirror image, shape (...)."""
+        return np.greater(0.0 if self.handedness is None else self.handedness, 0.5)
 
 
 def join(parts: list[Inference], offset: float, scan_shape: tuple[int, ...]) -> Codes:
@@ -69,10 +80,13 @@ def join(parts: list[Inference], offset: float, scan_shape: tuple[int, ...]) -> 
 
     fold = whole("fold").astype(np.int64)
     period = 2 * np.pi / np.maximum(fold, 1)
-    angle = np.mod(whole("angle") + offset, period)
+    handedness = None if parts[0].handedness is None else whole("handedness")
+    # What turns a pattern by the offset turns its mirror image back by it.
+    angle = np.mod(whole("angle") + np.where(whole("mirrored"), -offset, offset), period)
     # mod of a tiny negative number rounds up to the period itself.
     angle = np.where(angle >= period, 0.0, angle)
-    return Codes(whole("z"), whole("z_std"), angle, whole("angle_std"), fold, whole("error"))
+    z, z_std, angle_std, error = (whole(name) for name in ("z", "z_std", "angle_std", "error"))
+    return Codes(z, z_std, angle, angle_std, fold, error, handedness)
 
 
 def angle_offset(
@@ -86,4 +100,6 @@ def angle_offset(
         return 0.0
     shift = center_of_mass(intensity.invert(stabilised), grid).cpu()
     shift = (shift - shift.mean())[distinct]
-    return float(torch.angle((shift * torch.exp(-1j * theta[distinct])).sum()))
+    ahead = shift * torch.exp(-1j * theta[distinct])
+    mirrored = torch.cat([p.mirrored for p in parts]).cpu()[distinct]
+    return float(torch.angle(torch.where(mirrored, ahead.conj(), ahead).sum()))

@@ -28,6 +28,7 @@ from .core.intensity import (
     are_counts,
     choose_intensity,
 )
+from .core.mirror import MirrorRRVAE
 from .core.model import BACKGROUNDS, Background, LatentModel, PolarRRVAE
 from .core.polar import Detector, PolarGrid, PolarTransform
 from .core.training import Schedule, fit_model, settle_latents, split
@@ -70,7 +71,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         scan's mean pattern or at its mean over the angle, whichever explains held-out patterns
         better), "mean", "radial" (the mean over the angle too), both held fixed, or None.
     mirror
-        Whether a pattern and its mirror image are one; not available yet.
+        Whether a pattern and its mirror image are one: they then have the same z, and
+        `Codes.handedness` tells them apart.
     sample
         Patterns drawn for training at most; fewer where they would take more than 1 GiB.
     max_epochs, batch_size, learning_rate, beta
@@ -168,7 +170,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         generator = torch.Generator().manual_seed(seed)
         parts = split(stabilised, generator)
         model, history = fit_model(
-            partial(_new_model, self.latent_dim, transform, seed),
+            partial(_new_model, self.latent_dim, transform, seed, self.mirror),
             parts,
             self.background,
             self._schedule(),
@@ -249,13 +251,15 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         detector = replace(fitted.detector, mask=None)
         operator = PolarTransform(detector, fitted.grid)
         model = copy.deepcopy(fitted.model).to("cpu")
-        angle = np.nan_to_num(np.asarray(codes.angle, dtype=float)) - fitted.angle_offset
+        offset = np.where(codes.mirrored, -fitted.angle_offset, fitted.angle_offset)
+        angle = np.nan_to_num(np.asarray(codes.angle, dtype=float)) - offset
         z = torch.tensor(np.asarray(codes.z).reshape(angle.size, -1), dtype=torch.float32)
         theta = torch.tensor(angle.ravel(), dtype=torch.float32)
+        mirrored = torch.tensor(np.broadcast_to(codes.mirrored, angle.shape).ravel())
         with torch.inference_mode():
             parts = [
-                operator.render(fitted.intensity.invert(model.expected(z_part, theta_part)))
-                for z_part, theta_part in zip(z.split(CHUNK), theta.split(CHUNK), strict=True)
+                operator.render(fitted.intensity.invert(model.expected(*part)))
+                for part in zip(*(p.split(CHUNK) for p in (z, theta, mirrored)), strict=True)
             ]
         rendered: FloatArray = torch.cat(parts).double().numpy()
         return rendered.reshape(*angle.shape, *detector.shape)
@@ -304,6 +308,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "architecture": get_args(Architecture),
             "intensity": (*INTENSITY_KINDS, "counts"),
             "background": BACKGROUNDS,
+            "mirror": (False, True),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -322,8 +327,6 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{name} must be above 0 and finite; got {number!r}")
         if self.architecture == "coordinate":
             raise NotImplementedError('architecture="coordinate" is not available yet; use "polar"')
-        if self.mirror:
-            raise NotImplementedError("mirror=True is not available yet; use mirror=False")
 
     def _check_capacity(self, patterns: int, grid: PolarGrid) -> None:
         most = min(patterns, grid.n_radial * grid.n_angular)
@@ -395,9 +398,12 @@ def _check_variety(binned: Tensor) -> None:
         raise ValueError("the patterns must differ from one another; all drawn ones are equal")
 
 
-def _new_model(latent_dim: int, transform: PolarTransform, seed: int) -> LatentModel:
+def _new_model(
+    latent_dim: int, transform: PolarTransform, seed: int, mirror: bool = False
+) -> LatentModel:
     # torch initialises layers from the global generator, which is the user's.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = PolarRRVAE(latent_dim, transform.weight.cpu(), transform.dof.cpu())
+        kind = MirrorRRVAE if mirror else PolarRRVAE
+        model = kind(latent_dim, transform.weight.cpu(), transform.dof.cpu())
     return model.to(transform.weight.device)
