@@ -58,7 +58,8 @@ class Codes:
     @property
     def mirrored(self) -> NDArray[np.bool_]:
         """Whether `angle` is that of the mirror image, shape (...)."""
-        return np.greater(0.0 if self.handedness is None else self.handedness, 0.5)
+        handedness = np.zeros(np.shape(self.angle)) if self.handedness is None else self.handedness
+        return np.asarray(handedness) > 0.5
 
 
 def join(parts: list[Inference], offset: float, scan_shape: tuple[int, ...]) -> Codes:
@@ -82,7 +83,7 @@ def join(parts: list[Inference], offset: float, scan_shape: tuple[int, ...]) -> 
     period = 2 * np.pi / np.maximum(fold, 1)
     handedness = None if parts[0].handedness is None else whole("handedness")
     # What turns a pattern by the offset turns its mirror image back by it.
-    angle = np.mod(whole("angle") + np.where(whole("mirrored"), -offset, offset), period)
+    angle = np.mod(whole("angle") + np.where(whole("mirrored") > 0, -offset, offset), period)
     # mod of a tiny negative number rounds up to the period itself.
     angle = np.where(angle >= period, 0.0, angle)
     z, z_std, angle_std, error = (whole(name) for name in ("z", "z_std", "angle_std", "error"))

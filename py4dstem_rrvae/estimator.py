@@ -255,7 +255,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         angle = np.nan_to_num(np.asarray(codes.angle, dtype=float)) - offset
         z = torch.tensor(np.asarray(codes.z).reshape(angle.size, -1), dtype=torch.float32)
         theta = torch.tensor(angle.ravel(), dtype=torch.float32)
-        mirrored = torch.tensor(np.broadcast_to(codes.mirrored, angle.shape).ravel())
+        mirrored = torch.from_numpy(np.ravel(codes.mirrored))
         with torch.inference_mode():
             parts = [
                 operator.render(fitted.intensity.invert(model.expected(*part)))

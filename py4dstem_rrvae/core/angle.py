@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The turn of a pattern, from a trigonometric polynomial: its peak, posterior and fold.
+"""The turn of a pattern, from a trigonometric polynomial: its peak, posterior and symmetry.
 
 A real function of the angle is held as its coefficients ``c (B, K)``:
 ``f(theta) = c_0 + 2 Re sum_{m >= 1} c_m exp(i m theta)``. B may be several dimensions.
