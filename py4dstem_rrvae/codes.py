@@ -33,6 +33,11 @@ class Codes:
         the pattern has no angular structure above the noise.
     error : ndarray, shape (...)
         Root-mean-square residual in units of the noise: 1 where the model explains the pattern.
+    handedness : ndarray, shape (...), or None
+        With ``mirror=True``, probability that the pattern is the mirror image of the decoded one;
+        which of two twins that is, is a convention of the trained model. 0.5 where noise leaves
+        undecided that the decoded pattern differs from its mirror image. `angle` and `angle_std`
+        are those of the mirror image where it is above 0.5, else of the decoded pattern.
     """
 
     z: FloatArray
@@ -41,19 +46,25 @@ class Codes:
     angle_std: FloatArray
     fold: NDArray[np.int64]
     error: FloatArray
+    handedness: FloatArray | None = None
+
+    @property
+    def mirrored(self) -> NDArray[np.bool_]:
+        """Whether `angle` is that of the mirror image, shape (...)."""
+        handedness = np.zeros(np.shape(self.angle)) if self.handedness is None else self.handedness
+        return np.asarray(handedness) > 0.5
 
     @classmethod
     def unpack(cls, rows: FloatArray) -> Codes:
-        """From the rows of `pack` on the scan's grid, shape (..., 2 d + 4)."""
+        """From the rows of `pack` on the scan's grid, shape (..., 2 d + 4) or (..., 2 d + 5)."""
         d = (rows.shape[-1] - 4) // 2
-        angle, angle_std, fold, error = np.moveaxis(rows[..., 2 * d :], -1, 0)
-        return cls(
-            rows[..., :d], rows[..., d : 2 * d], angle, angle_std, fold.astype(np.int64), error
-        )
+        angle, angle_std, fold, error, *hand = np.moveaxis(rows[..., 2 * d :], -1, 0)
+        z, z_std = rows[..., :d], rows[..., d : 2 * d]
+        return cls(z, z_std, angle, angle_std, fold.astype(np.int64), error, *hand)
 
 
 def pack(inference: Inference, offset: float) -> FloatArray:
-    """One row of numbers a pattern: z, z_std, angle, angle_std, fold, error.
+    """One row of numbers a pattern: z, z_std, angle, angle_std, fold, error, and handedness if any.
 
     Parameters
     ----------
@@ -64,13 +75,20 @@ def pack(inference: Inference, offset: float) -> FloatArray:
 
     Returns
     -------
-    ndarray, shape (n, 2 d + 4)
+    ndarray, shape (n, 2 d + 4), or (n, 2 d + 5) with a handedness
     """
     i = inference
-    columns = [i.z, i.z_std, i.angle, i.angle_std, i.fold, i.error]
-    rows: FloatArray = np.column_stack([c.cpu().double().numpy() for c in columns])
-    period = 2 * np.pi / np.maximum(rows[:, -2], 1)
-    angle = np.mod(rows[:, -4] + offset, period)
+    folds, mirrored = i.fold.cpu().numpy(), i.mirrored.cpu().numpy()
+    period = 2 * np.pi / np.maximum(folds, 1)
+    # What turns a pattern by the offset turns its mirror image back by it.
+    turned = i.angle.cpu().double().numpy() + np.where(mirrored, -offset, offset)
+    angle = np.mod(turned, period)
     # mod of a tiny negative number rounds up to the period itself.
-    rows[:, -4] = np.where(angle >= period, 0.0, angle)
+    angle = np.where(angle >= period, 0.0, angle)
+    hand = [] if i.handedness is None else [i.handedness]
+    before, after = (
+        [c.cpu().double().numpy() for c in columns]
+        for columns in ([i.z, i.z_std], [i.angle_std, i.fold, i.error, *hand])
+    )
+    rows: FloatArray = np.column_stack([*before, angle, *after])
     return rows

@@ -126,4 +126,6 @@ def angle_offset(
         return 0.0
     shift = center_of_mass(intensity.invert(stabilised), grid).cpu()
     shift = (shift - shift.mean())[distinct]
-    return float(torch.angle((shift * torch.exp(-1j * theta[distinct])).sum()))
+    ahead = shift * torch.exp(-1j * theta[distinct])
+    mirrored = torch.cat([p.mirrored for p in parts]).cpu()[distinct]
+    return float(torch.angle(torch.where(mirrored, ahead.conj(), ahead).sum()))

@@ -19,6 +19,7 @@ from . import model_file
 from .adoption import check_fits, place, refit
 from .codes import Codes
 from .core.intensity import IntensityKind, choose_intensity
+from .core.mirror import MirrorRRVAE
 from .core.model import Background, LatentModel, PolarRRVAE
 from .core.polar import PolarGrid, PolarTransform
 from .core.training import Schedule, fit_model, settle_latents, split
@@ -62,7 +63,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         scan's mean pattern or at its mean over the angle, whichever explains held-out patterns
         better), "mean", "radial" (the mean over the angle too), both held fixed, or None.
     mirror
-        Whether a pattern and its mirror image are one; not available yet.
+        Whether a pattern and its mirror image are one: they then have the same z, and
+        `Codes.handedness` tells them apart.
     signal_shape
         ``(H, W)`` of patterns given as rows of pixels, as HyperSpy's `decomposition` does; None:
         the mask's shape, else a square.
@@ -166,7 +168,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         chance = torch.Generator().manual_seed(seed)
         parts = split(stabilised, chance)
         model, history = fit_model(
-            partial(_new_model, self.latent_dim, binner.transform, seed),
+            partial(_new_model, self.latent_dim, binner.transform, seed, self.mirror),
             parts,
             self.background,
             self._schedule(),
@@ -259,10 +261,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             intensity = refit(model, drawn.binned, fitted, self.background)
         encoder = Encoder(model, binner, intensity, fitted.angle_offset)
         parts = source.walk(encoder, progress="encode" if self.progress else None)
-        rows = np.empty((len(source), 2 * fitted.model.latent_dim + 4))
-        for where, part in parts:
-            rows[where] = part
-        return Codes.unpack(rows.reshape(*source.scan_shape, -1))
+        where, rows = (np.concatenate(list(part)) for part in zip(*parts, strict=True))
+        ordered = np.empty_like(rows)
+        ordered[where] = rows
+        return Codes.unpack(ordered.reshape(*source.scan_shape, -1))
 
     def transform(self, frames: Any) -> FloatArray:
         """Latents alone, shape (..., d); see `encode`."""
@@ -282,8 +284,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Intensities; 0 outside the circle that the model sees.
         """
         offset = self._fitted().angle_offset
-        angle = np.nan_to_num(np.asarray(codes.angle, dtype=float)) - offset
-        rendered = self._render(np.asarray(codes.z).reshape(angle.size, -1), angle.ravel())
+        angle = np.nan_to_num(np.asarray(codes.angle, dtype=float))
+        theta = (angle - np.where(codes.mirrored, -offset, offset)).ravel()
+        z = np.asarray(codes.z).reshape(angle.size, -1)
+        rendered = self._render(z, theta, np.ravel(codes.mirrored))
         return rendered.reshape(*angle.shape, *rendered.shape[1:])
 
     @property
@@ -295,23 +299,24 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         fitted = self._fitted()
         z = np.eye(fitted.model.latent_dim)
-        patterns = self._render(z, np.zeros(len(z)))
+        patterns = self._render(z, np.zeros(len(z)), np.zeros(len(z), dtype=bool))
         mask = fitted.detector.mask
         if mask is not None and self.n_features_in_ == np.count_nonzero(mask):
             return patterns[:, mask]
         return patterns.reshape(len(z), -1)
 
-    def _render(self, z: NDArray[Any], theta: NDArray[Any]) -> FloatArray:
+    def _render(
+        self, z: NDArray[Any], theta: NDArray[Any], mirrored: NDArray[np.bool_]
+    ) -> FloatArray:
         """Expected patterns (n, H, W) of latents (n, d) at the model's turns (n,)."""
         fitted = self._fitted()
         operator = PolarTransform(replace(fitted.detector, mask=None), fitted.grid)
         model = copy.deepcopy(fitted.model).to("cpu")
-        latents = torch.tensor(z, dtype=torch.float32).split(CHUNK)
-        turns = torch.tensor(theta, dtype=torch.float32).split(CHUNK)
+        inputs = torch.tensor(z).float(), torch.tensor(theta).float(), torch.tensor(mirrored)
         with torch.inference_mode():
             parts = [
-                operator.render(fitted.intensity.invert(model.expected(*both)))
-                for both in zip(latents, turns, strict=True)
+                operator.render(fitted.intensity.invert(model.expected(*part)))
+                for part in zip(*(p.split(CHUNK) for p in inputs), strict=True)
             ]
         rendered: FloatArray = torch.cat(parts).double().numpy()
         return rendered
@@ -375,9 +380,12 @@ def _features(frames: Any) -> int | None:
     return int(shape[1]) if len(shape) == 2 else None
 
 
-def _new_model(latent_dim: int, transform: PolarTransform, seed: int) -> LatentModel:
+def _new_model(
+    latent_dim: int, transform: PolarTransform, seed: int, mirror: bool = False
+) -> LatentModel:
     # torch initialises layers from the global generator, which is the user's.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = PolarRRVAE(latent_dim, transform.weight.cpu(), transform.dof.cpu())
+        kind = MirrorRRVAE if mirror else PolarRRVAE
+        model = kind(latent_dim, transform.weight.cpu(), transform.dof.cpu())
     return model.to(transform.weight.device)

@@ -48,7 +48,8 @@ def latent_maps(codes: Codes) -> dict[str, LatentMap]:
     -------
     dict
         ``z1``, ``z2``, ..., ``z1_std``, ``z2_std``, ..., ``angle``, ``angle_std``, ``fold`` and
-        ``error``. `angle` has the period ``2 pi / fold``, NaN where `fold` is 0.
+        ``error``, and ``handedness`` where there is one. `angle` has the period ``2 pi / fold``,
+        NaN where `fold` is 0.
     """
     numbers = range(1, codes.z.shape[-1] + 1)
     maps = [
@@ -72,6 +73,9 @@ def latent_maps(codes: Codes) -> dict[str, LatentMap]:
         _plain("fold", codes.fold, "equal turns of the pattern; 0 where it has no direction"),
         _plain("error", codes.error, "misfit of the decoded pattern"),
     ]
+    if codes.handedness is not None:
+        description = "probability that the pattern is the mirror image of the decoded one"
+        maps.append(_plain("handedness", codes.handedness, description))
     return {map_.name: map_ for map_ in maps}
 
 

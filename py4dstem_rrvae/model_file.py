@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .core.intensity import Intensity
+from .core.mirror import MirrorRRVAE
 from .core.model import LatentModel, PolarRRVAE
 from .core.polar import Detector, PolarGrid
 from .core.training import History
@@ -114,7 +115,8 @@ def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted
     )
     state = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     with torch.random.fork_rng(devices=[]):
-        model = PolarRRVAE(header["parameters"]["latent_dim"], state["weight"], state["dof"])
+        kind = MirrorRRVAE if header["parameters"]["mirror"] else PolarRRVAE
+        model = kind(header["parameters"]["latent_dim"], state["weight"], state["dof"])
     model.load_state_dict(state)
     model.eval()
     return Fitted(

@@ -35,6 +35,7 @@ def check_options(estimator: RRVAE) -> None:
         "architecture": get_args(Architecture),
         "intensity": (*INTENSITY_KINDS, "counts"),
         "background": BACKGROUNDS,
+        "mirror": (False, True),
     }
     for name, allowed in choices.items():
         if getattr(estimator, name) not in allowed:
@@ -51,8 +52,6 @@ def check_options(estimator: RRVAE) -> None:
             raise ValueError(f"{name} must be above 0 and finite; got {number!r}")
     if estimator.architecture == "coordinate":
         raise NotImplementedError('architecture="coordinate" is not available yet; use "polar"')
-    if estimator.mirror:
-        raise NotImplementedError("mirror=True is not available yet; use mirror=False")
 
 
 def generator(random_state: RandomState) -> np.random.Generator:

@@ -9,7 +9,7 @@ Cramer-Rao bound of the turn.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ class Patterns:
     bound : ndarray, shape (n,)
         Cramer-Rao bound on the standard deviation of `angle`, radians:
         ``1 / sqrt(sum (d lambda / d angle)^2 / lambda)`` over the pixels' expected counts lambda.
+    hand : ndarray of int, shape (n,), or None
+        1 and -1 for classes that are mirror images of each other, 0 for one that is its own; None
+        where this is not looked at.
     """
 
     frames: NDArray[np.uint16]
@@ -46,6 +49,7 @@ class Patterns:
     deformation: Array
     fold: NDArray[np.int64]
     bound: Array
+    hand: NDArray[np.int64] | None = None
 
     def angle_error(self, angle: Array) -> Array:
         """Absolute error of `angle`, shape (n,), in radians, modulo the fold.
@@ -154,6 +158,21 @@ def twisted_rings(
     twist = np.radians([0.0, 40.0, 80.0])
     fold = np.full(3, 3)
     return _draw(_twisted_rings, twist, fold, n, size, counts, random_state)
+
+
+def mirror_twins(
+    n: int = 2000, *, size: int = 48, counts: float = 5000.0, random_state: int = 0
+) -> Patterns:
+    """Two classes that are mirror images of each other, and one that is its own mirror image.
+
+    Two 3-fold rings as in `twisted_rings`, the outer turned against the inner by 30, -30 or 0
+    degrees. The turn of a twin is counted from the mirror image, about the row axis, of the other
+    twin. Parameters as `lobes`.
+    """
+    hand = np.array([1, -1, 0])
+    fold = np.full(3, 3)
+    drawn = _draw(_twisted_rings, np.radians(30.0) * hand, fold, n, size, counts, random_state)
+    return replace(drawn, hand=hand[drawn.label])
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ def mask_of(kind):
     return mask
 
 
-def new_model(kind="plain", latent_dim=3):
+def new_model(kind="plain", latent_dim=3, mirror=False):
     """Untrained, in float64, with every number that a formula could drop set to its own value."""
     detector = Detector((24, 24), (11.5, 11.5), np.eye(2), mask_of(kind))
-    model = _new_model(latent_dim, PolarTransform(detector, GRID), seed=0).double().eval()
+    model = _new_model(latent_dim, PolarTransform(detector, GRID), 0, mirror).double().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         model.background.copy_(torch.randn(GRID.shape, generator=generator))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,7 @@ def turned(codes: Codes) -> Codes:
     """Angles from x towards y instead of from rows towards columns."""
     period = period_of(codes.fold)
     angle = np.mod(np.pi / 2 - codes.angle, period)
-    angle = np.where(angle >= period, 0.0, angle)
-    return Codes(codes.z, codes.z_std, angle, codes.angle_std, codes.fold, codes.error)
+    return replace(codes, angle=np.where(angle >= period, 0.0, angle))
 
 
 def to_signal(signal: Any, map_: LatentMap, about: dict[str, Any]) -> LatentMap1D | LatentMap2D:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The turn of a pattern, from a trigonometric polynomial: its peak, posterior and fold.
+"""The turn of a pattern, from a trigonometric polynomial: its peak, posterior and symmetry.
 
 A real function of the angle is held as its coefficients ``c (B, K)``:
-``f(theta) = c_0 + 2 Re sum_{m >= 1} c_m exp(i m theta)``.
+``f(theta) = c_0 + 2 Re sum_{m >= 1} c_m exp(i m theta)``. B may be several dimensions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # A symmetry is taken as broken, and an angle as defined, when the harmonics that break it hold this
 # much energy in units of the noise: their expected log-likelihood ratio is half of it, and noise
@@ -35,7 +35,7 @@ def evaluate(coefficients: Tensor, n: int) -> Tensor:
 def shifted(coefficients: Tensor, theta: Tensor) -> Tensor:
     """Coefficients of ``f(. + theta)``, for ``theta (B,)``."""
     order = torch.arange(coefficients.shape[-1], device=theta.device)
-    phase = theta[:, None] * order
+    phase = theta[..., None] * order
     return coefficients * torch.complex(phase.cos(), phase.sin())
 
 
@@ -64,7 +64,7 @@ def log_mean_exp(coefficients: Tensor) -> Tensor:
     sharpness = 2 * (order.square() * at_peak.real).sum(dim=-1) * step**2
     sharp = sharpness.clamp(min=0.5)
     k = torch.arange(-8, 9, device=at_peak.device)
-    on_grid = torch.logsumexp(-0.5 * sharp[:, None] * k.square(), dim=-1)
+    on_grid = torch.logsumexp(-0.5 * sharp[..., None] * k.square(), dim=-1)
     narrow = torch.where(sharpness > 0.5, 0.5 * (2 * math.pi / sharp).log() - on_grid, 0.0)
     return torch.logsumexp(values, dim=-1) - math.log(n) + narrow
 
@@ -96,6 +96,39 @@ def fold(harmonics: Tensor) -> Tensor:
         result[unbroken & (total - breaking >= DETECTABLE)] = n
     result[total < DETECTABLE] = 0
     return result
+
+
+def mirrored_where(mirrored: Tensor, harmonics: Tensor) -> Tensor:
+    """``harmonics (B, R, M)`` of the mirror image where ``mirrored (B,)`` is True.
+
+    A mirror about the row axis takes the angle to its negative, and harmonics to their complex
+    conjugates; about any other line it is this one and a turn.
+    """
+    return torch.where(mirrored[:, None, None], harmonics.conj(), harmonics)
+
+
+def achiral(harmonics: Tensor) -> Tensor:
+    """Whether noise leaves undecided that patterns differ from their mirror images.
+
+    Judged as `fold` judges a symmetry, by the energy of what breaks it: the part of the pattern
+    that is odd about the mirror line where that part is smallest.
+
+    Parameters
+    ----------
+    harmonics : complex Tensor, shape (B, R, M)
+        As for `fold`.
+
+    Returns
+    -------
+    Tensor of bool, shape (B,)
+    """
+    angular = harmonics[..., 1:]
+    total = 2 * (angular.real.square() + angular.imag.square()).sum(dim=(1, 2))
+    # Overlap of the patterns with their mirror images, at every turn.
+    overlap = nn.functional.pad(angular.square().sum(dim=1), (1, 0))
+    best = shifted(overlap, peak(overlap, OVERSAMPLING * overlap.shape[-1])).real.sum(dim=-1)
+    odd = 0.5 * total - best
+    return odd < (IMPERFECT * total).clamp(min=DETECTABLE)
 
 
 def posterior(log_likelihood: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:

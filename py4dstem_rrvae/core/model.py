@@ -47,6 +47,9 @@ class Inference:
         Rotational order of the decoded pattern (`angle.fold`).
     error : Tensor, shape (B,)
         Root-mean-square residual at the best turn, in units of the model's noise.
+    handedness : Tensor, shape (B,), or None
+        Probability that the pattern is the mirror image of the decoded one (`mirror.MirrorRRVAE`);
+        None from a model that knows no mirror.
     """
 
     z: Tensor
@@ -55,6 +58,13 @@ class Inference:
     angle_std: Tensor
     fold: Tensor
     error: Tensor
+    handedness: Tensor | None = None
+
+    @property
+    def mirrored(self) -> Tensor:
+        """Whether `angle` is that of the mirror image, (B,)."""
+        hand = torch.zeros_like(self.error) if self.handedness is None else self.handedness
+        return hand > 0.5
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -98,8 +108,11 @@ class LatentModel(nn.Module):
         """Posterior mean and log-variance of z, each (B, d)."""
         raise NotImplementedError
 
-    def expected(self, z: Tensor, theta: Tensor) -> Tensor:
-        """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
+    def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,).
+
+        ``mirrored (B,)`` is True where the mirror image is turned instead.
+        """
         raise NotImplementedError
 
     def latent_summary(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,9 +196,8 @@ class PolarRRVAE(LatentModel):
         for _ in range(ADOPTION_STEPS if background == "auto" else 0):
             turned = torch.zeros_like(mean)
             for x in patterns.split(512):
-                harmonics = self.decode(self.encode(x)[0])
-                theta = self._best_turn(x, harmonics)
-                turned += self.polar(harmonics, theta).sum(dim=0)
+                fit = self._best_fit(x, self.decode(self.encode(x)[0]))
+                turned += self.polar(*fit).sum(dim=0)
             self.background.copy_(mean - turned / len(patterns))
         self.measure_noise(patterns)
 
@@ -221,6 +233,8 @@ class PolarRRVAE(LatentModel):
     def log_density(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """``log p(x | D, theta)`` as a function of the turn, less its normalisation.
 
+        Dimensions of `harmonics` in front of the batch, where there are any, come first in both.
+
         Returns
         -------
         constant : Tensor, shape (B,)
@@ -232,14 +246,14 @@ class PolarRRVAE(LatentModel):
         weighted = signal * self.weight if self._masked else signal
         spectrum = torch.fft.rfft(weighted, norm="ortho")
         orders = harmonics.shape[-1]
-        correlation = (spectrum[..., :orders] * decoded.conj()).sum(dim=1)
+        correlation = (spectrum[..., :orders] * decoded.conj()).sum(dim=-2)
         constant = -0.5 * (weighted * signal).sum(dim=(1, 2))
         if self._masked:
             energy = self._energy_under_mask(decoded)
             missing = energy.shape[-1] - orders
             return constant, nn.functional.pad(correlation, (0, missing)) - 0.5 * energy
-        power = (decoded.real.square() + decoded.imag.square()).sum(dim=1)
-        constant = constant - 0.5 * power[:, 0] - power[:, 1:].sum(dim=-1)
+        power = (decoded.real.square() + decoded.imag.square()).sum(dim=-2)
+        constant = constant - 0.5 * power[..., 0] - power[..., 1:].sum(dim=-1)
         return constant, nn.functional.pad(correlation, (0, 1))
 
     def _energy_under_mask(self, harmonics: Tensor) -> Tensor:
@@ -249,12 +263,15 @@ class PolarRRVAE(LatentModel):
         decoded = torch.fft.irfft(harmonics, n=2 * n, norm="forward") / math.sqrt(n)
         squared = torch.fft.rfft(decoded.square(), norm="forward")
         window = torch.fft.fft(self.weight).repeat(1, 2)[:, : n + 1]
-        coefficients: Tensor = (squared.conj() * window).sum(dim=1)
+        coefficients: Tensor = (squared.conj() * window).sum(dim=-2)
         return coefficients
 
-    def expected(self, z: Tensor, theta: Tensor) -> Tensor:
+    def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
-        return self.background + self.polar(self.decode(z), theta)
+        harmonics = self.decode(z)
+        if mirrored is not None:
+            harmonics = angle.mirrored_where(mirrored, harmonics)
+        return self.background + self.polar(harmonics, theta)
 
     def bin_noise(self) -> Tensor:
         """Standard deviation of the noise of each bin, (R, A); 0 where the mask leaves nothing."""
@@ -273,9 +290,12 @@ class PolarRRVAE(LatentModel):
         harmonics = self.decode(z)
         if self.training:
             self._track_noise(x, harmonics.detach())
-        constant, turned = self.log_density(x, harmonics)
         normalisation = 0.5 * (self.dof * (2 * math.pi * self.noise_variance).log()).sum()
-        return constant + angle.log_mean_exp(turned) - normalisation
+        return self._log_marginal(x, harmonics) - normalisation
+
+    def _log_marginal(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        constant, turned = self.log_density(x, harmonics)
+        return constant + angle.log_mean_exp(turned)
 
     @torch.no_grad()
     def _track_noise(self, x: Tensor, harmonics: Tensor) -> None:
@@ -298,12 +318,21 @@ class PolarRRVAE(LatentModel):
         variance = torch.cat(parts).mean(dim=0) / self.dof.clamp(min=1e-9)
         self.noise_variance.copy_(variance.clamp(min=self._floor()))
 
-    def _best_turn(self, x: Tensor, harmonics: Tensor) -> Tensor:
+    def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
+        """Harmonics (B, R, M) and turn (B,) that fit best."""
         _, turned = self.log_density(x, harmonics)
-        return angle.peak(turned, 4 * (turned.shape[-1] - 1))
+        return harmonics, angle.peak(turned, 4 * (turned.shape[-1] - 1))
 
     def _best_residual(self, x: Tensor, harmonics: Tensor) -> Tensor:
-        return self.squared_residual(x, harmonics, self._best_turn(x, harmonics))
+        return self.squared_residual(x, *self._best_fit(x, harmonics))
+
+    def _choose_hand(
+        self,
+        x: Tensor,  # noqa: ARG002, asked where there are two hands
+        harmonics: Tensor,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Harmonics (B, R, M) of the more probable hand, and `Inference.handedness`."""
+        return harmonics, None
 
     def _floor(self) -> Tensor:
         # Rings without a count, and data without noise, would otherwise outweigh everything.
@@ -339,13 +368,13 @@ class PolarRRVAE(LatentModel):
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, R, A)``."""
         z, log_variance = self.encode(x)
-        harmonics = self.decode(z)
+        harmonics, handedness = self._choose_hand(x, self.decode(z))
         _, turned = self.log_density(x, harmonics)
         folds = angle.fold(harmonics / self.noise_variance.sqrt()[:, None])
         theta, std = angle.posterior(turned, folds)
         residual = self.squared_residual(x, harmonics, torch.nan_to_num(theta))
         error = ((residual / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
-        return Inference(z, (0.5 * log_variance).exp(), theta, std, folds, error)
+        return Inference(z, (0.5 * log_variance).exp(), theta, std, folds, error, handedness)
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:

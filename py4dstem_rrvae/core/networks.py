@@ -29,7 +29,7 @@ class PolarEncoder(nn.Module):
     def __init__(self, n_radial: int, latent_dim: int, channels: int = 32, kernel: int = 5) -> None:
         super().__init__()
         pad = kernel // 2
-        self.features = nn.Sequential(
+        self.features: nn.Module = nn.Sequential(
             nn.Conv1d(n_radial, channels, kernel, padding=pad, padding_mode="circular"),
             nn.GELU(),
             nn.Conv1d(channels, channels, kernel, 2, padding=pad, padding_mode="circular"),
