@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 from . import __version__
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from py4DSTEM import DataCube
 
     from .datasets import Simulation
+    from .estimator import RRVAE
 
 PRISTINE = 4.0
 """Least distance of a normal site from any defect, in angstrom."""
@@ -29,6 +31,11 @@ RADII = (0.3, 0.5, 0.7)
 """Radii about a site, in angstrom; half a C-C bond is the largest that still means one site."""
 
 FIGURES = (".png", ".pdf", ".svg")
+HOSTS = {
+    "py4dstem": (".h5", ".hdf5", ".emd", ".py4dstem"),
+    "hyperspy": (".hspy", ".zspy"),
+}
+"""Who reads and writes, and what its files' names end in."""
 
 
 class RefusalError(Exception):
@@ -70,18 +77,36 @@ def _parser() -> argparse.ArgumentParser:
         "--out-dir",
         type=Path,
         default=Path("rrvae_demo"),
-        help="folder for the EMD file and the figure (default: %(default)s)",
+        help="folder for the EMD file, the .zspy and the figure (default: %(default)s)",
     )
     demo.set_defaults(run=_demo)
     fit = commands.add_parser(
-        "fit", help="fit a file", description="Fit a file that py4DSTEM opens; write its maps."
+        "fit",
+        help="fit a file",
+        description="Fit a file that py4DSTEM or HyperSpy opens; write its maps beside the host's "
+        "COM and phase.",
     )
-    fit.add_argument("file", type=Path, metavar="FILE", help="file with one data cube")
+    fit.add_argument("file", type=Path, metavar="FILE", help="file with one scan")
     fit.add_argument(
-        "--energy", type=float, required=True, metavar="EV", help="electron energy in eV (60e3)"
+        "--host",
+        choices=["auto", *HOSTS],
+        default="auto",
+        help="who reads and writes; auto goes by the name of OUT (default: %(default)s)",
     )
     fit.add_argument(
-        "--out", type=Path, required=True, help="EMD file for the maps and the calibration (.h5)"
+        "--file-format", metavar="NAME", help="HyperSpy's name of FILE's format (EMD, EMPAD, ...)"
+    )
+    fit.add_argument(
+        "--energy",
+        type=float,
+        metavar="EV",
+        help="electron energy in eV (60e3); needed by py4DSTEM's DPC",
+    )
+    fit.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="file for the maps: .h5 (py4DSTEM's EMD), or .hspy or .zspy (HyperSpy)",
     )
     fit.add_argument("--latent-dim", type=int, default=2, help="latents (default: %(default)s)")
     fit.add_argument("--random-state", type=int, help="seed; the same seed, the same maps")
@@ -98,7 +123,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo(options: argparse.Namespace) -> None:
     emd, figure = options.out_dir / "graphene.h5", options.out_dir / "graphene.png"
-    _check_outputs([emd, figure], overwrite=options.overwrite, new_folder=True)
+    _check_outputs(
+        [emd, figure], overwrite=options.overwrite, new_folder=True, endings=HOSTS["py4dstem"]
+    )
     with _step("loaded the libraries and the data"):
         from . import datasets
         from .adapters import py4dstem
@@ -112,9 +139,29 @@ def _demo(options: argparse.Namespace) -> None:
     with _step(f"wrote {emd}"):
         options.out_dir.mkdir(parents=True, exist_ok=True)
         py4dstem.save(cube, emd, overwrite=options.overwrite)
+    _write_zspy(options, model)
     with _step(f"drew {figure}"):
         py4dstem.plot(cube).savefig(figure, dpi=150)
     print(_standouts(simulation, cube, model.history_.collapsed))
+
+
+def _write_zspy(options: argparse.Namespace, model: RRVAE) -> None:
+    """The same maps for HyperSpy, where it is installed."""
+    from importlib.util import find_spec
+
+    if find_spec("pyxem") is None:
+        print("HyperSpy and pyxem are not installed, so there is no .zspy")
+        return
+    path = options.out_dir / "graphene.zspy"
+    with _step(f"wrote {path}", extra="hyperspy"):
+        from . import datasets
+        from .adapters import hyperspy
+
+        signal = datasets.graphene("hyperspy")
+        maps = hyperspy.compare(signal) | hyperspy.encode(
+            signal, model, background="stored", show_progressbar=False
+        )
+        hyperspy.save(maps, path, overwrite=options.overwrite)
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -123,11 +170,29 @@ def _fit(options: argparse.Namespace) -> None:
         raise RefusalError(
             f"outputs must be other files than the input; got {options.file} for both"
         )
-    _check_outputs(outputs, overwrite=options.overwrite, new_folder=False)
+    host = options.host
+    if host == "auto":
+        ours = options.out.suffix.lower() in HOSTS["hyperspy"]
+        host = "hyperspy" if ours else "py4dstem"
+        allowed = tuple(ending for endings in HOSTS.values() for ending in endings)
+    else:
+        allowed = HOSTS[host]
+    _check_outputs(outputs, overwrite=options.overwrite, new_folder=False, endings=allowed)
     training = {"latent_dim": options.latent_dim, "device": options.device}
     for name in ("random_state", "max_epochs"):
         if getattr(options, name) is not None:
             training[name] = getattr(options, name)
+    run = _fit_hyperspy if host == "hyperspy" else _fit_py4dstem
+    figure = run(options, training)
+    if options.figure is not None:
+        with _step(f"drew {options.figure}"):
+            figure().savefig(options.figure, dpi=150)
+
+
+def _fit_py4dstem(options: argparse.Namespace, training: dict[str, Any]) -> Callable[[], Figure]:
+    """Fit with py4DSTEM and write; return what draws the figure."""
+    if options.energy is None:
+        raise RefusalError("py4DSTEM's DPC needs --energy, in eV (60e3)")
     with _step(f"loaded the libraries and {options.file}"):
         from .adapters import py4dstem
 
@@ -139,19 +204,32 @@ def _fit(options: argparse.Namespace) -> None:
         py4dstem.fit(cube, **training)
     with _step(f"wrote {options.out}"):
         py4dstem.save(cube, options.out, maps_only=True, overwrite=options.overwrite)
-    if options.figure is not None:
-        with _step(f"drew {options.figure}"):
-            py4dstem.plot(cube).savefig(options.figure, dpi=150)
+    return lambda: py4dstem.plot(cube)
 
 
-def _check_outputs(paths: Sequence[Path], *, overwrite: bool, new_folder: bool) -> None:
+def _fit_hyperspy(options: argparse.Namespace, training: dict[str, Any]) -> Callable[[], Figure]:
+    """Fit lazily with HyperSpy and write; return what draws the figure."""
+    with _step(f"loaded the libraries and {options.file}", extra="hyperspy"):
+        from .adapters import hyperspy
+
+        signal = hyperspy.read(options.file, file_format=options.file_format)
+    with _step("ran pyxem's COM and phase retrieval", extra="hyperspy"):
+        comparison = hyperspy.compare(signal)
+    with _step("trained and encoded"):
+        maps = comparison | hyperspy.fit(signal, lazy_output=False, **training)
+    with _step(f"wrote {options.out}"):
+        hyperspy.save(maps, options.out, overwrite=options.overwrite)
+    return lambda: hyperspy.plot(maps, title=signal.metadata.General.title or None)
+
+
+def _check_outputs(
+    paths: Sequence[Path], *, overwrite: bool, new_folder: bool, endings: Sequence[str]
+) -> None:
     """Refuse what could not be written, before any work is done."""
-    from .adapters._py4dstem_tree import ENDINGS
-
-    for path, endings in zip(paths, (ENDINGS, FIGURES), strict=False):
-        if path.suffix.lower() not in endings:
+    for path, allowed in zip(paths, (endings, FIGURES), strict=False):
+        if path.suffix.lower() not in allowed:
             raise RefusalError(
-                f"{path} must end in {', '.join(endings)}; got {path.suffix or 'none'}"
+                f"{path} must end in {', '.join(allowed)}; got {path.suffix or 'none'}"
             )
         if path.is_dir():
             raise RefusalError(f"{path} must be a file; it is a folder")
@@ -165,16 +243,16 @@ def _check_outputs(paths: Sequence[Path], *, overwrite: bool, new_folder: bool) 
 
 
 @contextmanager
-def _step(done: str) -> Iterator[None]:
+def _step(done: str, extra: str = "py4dstem") -> Iterator[None]:
     """Say how long a step took, and turn what it refuses into one sentence."""
     start = time.perf_counter()
     try:
         yield
     except ModuleNotFoundError as error:
         raise RefusalError(
-            f"{error.name} is needed: pip install 'py4dstem-rrvae[py4dstem,plot]'"
+            f"{error.name} is needed: pip install 'py4dstem-rrvae[{extra},plot]'"
         ) from error
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         raise RefusalError(str(error).split("\n")[0]) from error
     print(f"{done} ({time.perf_counter() - start:.1f} s)", flush=True)
 

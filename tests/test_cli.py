@@ -5,9 +5,12 @@ import subprocess
 import sys
 import warnings
 
+import hyperspy.api as hs
+import hyperspy_scans
 import numpy as np
 import py4DSTEM
 import pytest
+from hyperspy.signals import BaseSignal
 
 from py4dstem_rrvae import __version__, cli
 from py4dstem_rrvae.adapters import py4dstem
@@ -96,8 +99,10 @@ def test_files_that_hold_no_scan(case, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--out", "maps.txt"], "maps.txt must end in .h5, .hdf5, .emd, .py4dstem; got .txt"),
-        (["--out", "maps"], "maps must end in .h5, .hdf5, .emd, .py4dstem; got none"),
+        (["--out", "maps.txt"], "maps.txt must end in .h5, .hdf5, .emd, .py4dstem, .hspy, .zspy;"),
+        (["--out", "maps"], "maps must end in .h5, .hdf5, .emd, .py4dstem, .hspy, .zspy; got none"),
+        (["--host", "hyperspy", "--out", "maps.h5"], "maps.h5 must end in .hspy, .zspy; got .h5"),
+        (["--host", "py4dstem", "--out", "a.zspy"], "a.zspy must end in .h5, .hdf5, .emd,"),
         (["--out", "a.h5", "--figure", "a.doc"], "a.doc must end in .png, .pdf, .svg; got .doc"),
         (["--out", "folder.h5"], "folder.h5 must be a file; it is a folder"),
         (["--out", "no/maps.h5"], "no/maps.h5 needs a folder that can be written to; no is none"),
@@ -128,14 +133,62 @@ def test_the_input_is_never_the_output(scan, capsys):
     assert scan.read_bytes() == before
 
 
+@pytest.fixture(scope="module")
+def signal_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("signal") / "scan.hspy"
+    hyperspy_scans.scan(hyperspy_scans.counts_of(hyperspy_scans.turns())).save(path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:The NestedDirectoryStore is deprecated")
+@pytest.mark.parametrize("ending", ["hspy", "zspy"])
+@pytest.mark.parametrize("host", [[], ["--host", "hyperspy"]])
+def test_fit_reads_and_writes_what_hyperspy_does(ending, host, signal_file, tmp_path, capsys):
+    out, figure = tmp_path / f"maps.{ending}", tmp_path / "maps.png"
+    quick = ["--latent-dim", "1", "--max-epochs", "1", "--device", "cpu"]
+    assert run("fit", signal_file, *quick, *host, "--out", out, "--figure", figure) == 0
+    maps = {map_.metadata.RRVAE.map: map_ for map_ in hs.load(out).split()}
+    assert set(maps) == NAMES - {"dpc_phase"} | {"phase"}
+    x, y = maps["z1"].axes_manager.signal_axes
+    assert (x.name, x.scale, x.offset, x.units) == ("x", 0.47, 1.25, "um")
+    assert (y.name, y.scale, y.offset, y.units) == ("y", 0.31, -2.5, "nm")
+    assert figure.stat().st_size > 10_000
+    said = capsys.readouterr().out
+    for step in ("loaded", "pyxem's COM", "trained and encoded", f"wrote {out}", f"drew {figure}"):
+        assert step in said
+
+
+def test_a_file_of_hyperspy_s_without_a_scan_is_refused(tmp_path, capsys):
+    BaseSignal(np.ones((2, 3, 9, 10))).save(tmp_path / "bare.hspy")
+    words = ["fit", tmp_path / "bare.hspy", "--out", tmp_path / "maps.hspy"]
+    assert run(*words) == 2
+    error = capsys.readouterr().err
+    assert "got 4 signal axes (signal.transpose(signal_axes=(0, 1))" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_dpc_needs_the_energy(scan, tmp_path, capsys):
+    assert run("fit", scan, "--out", tmp_path / "maps.h5") == 2
+    assert "py4DSTEM's DPC needs --energy, in eV (60e3)" in capsys.readouterr().err
+
+
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The NestedDirectoryStore is deprecated")
 def test_demo_shows_the_defects(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("demo") == 0
     folder = tmp_path / "rrvae_demo"
-    assert {path.name for path in folder.iterdir()} == {"graphene.h5", "graphene.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "graphene.h5",
+        "graphene.zspy",
+        "graphene.png",
+    }
     cube = py4DSTEM.read(folder / "graphene.h5")
     assert cube.tree("rrvae/z2").data.shape == cube.Rshape
+    for map_ in hs.load(folder / "graphene.zspy").split():
+        name = map_.metadata.RRVAE.map
+        if name[0] == "z" or name in ("fold", "error"):
+            np.testing.assert_allclose(map_.data, cube.tree(f"rrvae/{name}").data, rtol=1e-4)
     about = cube.tree("rrvae").metadata["rrvae_params"]
     assert not about["collapsed"]
     assert min(about["repeatability"]) > 0.5
@@ -159,9 +212,9 @@ def test_help_imports_nothing_heavy():
         text=True,
         check=True,
     )
-    for word in ("--energy", "--out", "--overwrite", "--figure"):
+    for word in ("--energy", "--host", "--out", "--overwrite", "--figure"):
         assert word in done.stdout
-    for heavy in ("numpy", "torch", "py4DSTEM", "matplotlib"):
+    for heavy in ("numpy", "torch", "py4DSTEM", "hyperspy", "matplotlib"):
         assert f" {heavy}\n" not in done.stderr
 
 
@@ -171,7 +224,7 @@ def test_version_and_wrong_words(capsys):
     assert capsys.readouterr().out.strip() == __version__
     with pytest.raises(SystemExit, match="2"):
         run("fit", "scan.h5")
-    assert "--energy" in capsys.readouterr().err
+    assert "--out" in capsys.readouterr().err
 
 
 BLOCKED = """

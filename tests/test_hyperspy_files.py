@@ -156,3 +156,23 @@ def test_a_file_without_a_scan_is_refused(tmp_path):
     (tmp_path / "text.hspy").write_text("no file of HyperSpy's")
     with pytest.raises(ValueError, match=r"text\.hspy must be a file that HyperSpy opens; it says"):
         hyperspy.read(tmp_path / "text.hspy")
+
+
+def test_a_file_that_several_readers_take_says_how_to_choose(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["data"] = np.ones((3, 3, 9, 9))
+    with pytest.raises(ValueError, match=r"multiple file readers .* \(file_format, or"):
+        hyperspy.read(tmp_path / "scan.h5")
+
+
+def test_a_file_of_several_signals_gives_the_one_scan(monkeypatch):
+    scan = scans.scan(scans.counts_of(scans.turns()))
+    spectra, image = Signal1D(np.ones((4, 5, 6))), Signal2D(np.ones((9, 10)))
+    held = [spectra, scan, image]
+    monkeypatch.setattr(hs, "load", lambda *_, **__: held)
+    assert hyperspy.read("several.app5") is scan
+    held.append(scan)
+    with pytest.raises(ValueError, match="must hold one scan of patterns; got 2 in <Signal1D"):
+        hyperspy.read("several.app5")

@@ -308,8 +308,19 @@ def frames(signal: BaseSignal) -> Frames:
     return Frames(_hyperspy_axes.data(signal), center=center, matrix=matrix, q_units=units)
 
 
-def read(path: str | PathLike[str], *, lazy: bool = True) -> BaseSignal:
+def read(
+    path: str | PathLike[str], *, lazy: bool = True, file_format: str | None = None
+) -> BaseSignal:
     """The scan in a file of any format that HyperSpy reads.
+
+    Parameters
+    ----------
+    path
+        File.
+    lazy
+        Whether the data stay in the file.
+    file_format
+        HyperSpy's name of the format, where the ending leaves several (``"EMD"``, ``"EMPAD"``).
 
     Raises
     ------
@@ -317,11 +328,14 @@ def read(path: str | PathLike[str], *, lazy: bool = True) -> BaseSignal:
         If HyperSpy cannot open the file, or it holds no scan or several.
     """
     try:
-        found = hs.load(str(path), lazy=lazy)
+        # Some readers take the bare word None for a format.
+        named = {} if file_format is None else {"file_format": file_format}
+        found = hs.load(str(path), lazy=lazy, **named)
     except Exception as error:  # the readers raise whatever their format makes them
         reason = str(error).strip() or type(error).__name__
+        hint = " (file_format, or --file-format, names one)" if "multiple" in reason else ""
         raise ValueError(
-            f"{path} must be a file that HyperSpy opens; it says: {reason.splitlines()[0]}"
+            f"{path} must be a file that HyperSpy opens; it says: {reason.splitlines()[0]}{hint}"
         ) from error
     held = found if isinstance(found, list) else [found]
     scans = [one for one in held if _is_scan(one)]
@@ -329,8 +343,11 @@ def read(path: str | PathLike[str], *, lazy: bool = True) -> BaseSignal:
         return scans[0]
     if len(held) == 1:
         frames(held[0])
-    listed = ", ".join(repr(one) for one in held)
-    raise ValueError(f"{path} must hold one scan of patterns; got {len(scans)} in {listed}")
+    listed = ", ".join(repr(one) for one in held if one.data.ndim > 2)
+    raise ValueError(
+        f"{path} must hold one scan of patterns; got {len(scans)} in {listed} (take one of "
+        "hyperspy.api.load, with .transpose(signal_axes=(0, 1)) where it has no navigation axes)"
+    )
 
 
 def save(
