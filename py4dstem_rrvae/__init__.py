@@ -14,15 +14,29 @@ from . import _accessor
 if TYPE_CHECKING:
     from . import datasets as datasets
     from .codes import Codes as Codes
+    from .descriptors import Descriptors as Descriptors
+    from .descriptors import describe as describe
     from .estimator import RRVAE as RRVAE
     from .frames import Frames as Frames
     from .maps import LatentMap as LatentMap
     from .maps import latent_maps as latent_maps
 
 __version__ = "0.1.0"
-__all__ = ["RRVAE", "Codes", "Frames", "LatentMap", "__version__", "datasets", "latent_maps"]
+__all__ = [
+    "RRVAE",
+    "Codes",
+    "Descriptors",
+    "Frames",
+    "LatentMap",
+    "__version__",
+    "datasets",
+    "describe",
+    "latent_maps",
+]
 
 _HOMES = {
+    "Descriptors": "descriptors",
+    "describe": "descriptors",
     "RRVAE": "estimator",
     "Codes": "codes",
     "Frames": "frames",

@@ -8,6 +8,7 @@ again there, and with the device that the worker has.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from .codes import pack
 from .core.device import choose_device
 from .core.intensity import Intensity, are_counts
 from .core.model import LatentModel
-from .core.polar import Detector, PolarGrid, PolarTransform, center_of_mass
+from .core.polar import Detector, PolarGrid, PolarOperator, PolarTransform, center_of_mass
 from .frames import FloatArray, Frames
 
 CHUNK = 512
@@ -71,6 +72,12 @@ class Binner:
         """Bins (n, R, A), on the device, of ``patterns (n, H, W)`` at flat scan positions."""
         origins = None if self.origins is None else self.origins[positions]
         return self.transform(patterns, origins)
+
+    def operators(
+        self, positions: Positions
+    ) -> Iterator[tuple[NDArray[np.intp] | slice, PolarOperator]]:
+        """Which of the patterns at flat scan positions each operator serves."""
+        return self.transform.operators(None if self.origins is None else self.origins[positions])
 
     def __call__(
         self, patterns: NDArray[Any], positions: Positions

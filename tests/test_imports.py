@@ -18,9 +18,9 @@ HEAVY += ["numpy", "h5py", "dask"]
 
 # Modules outside the package and the only modules (regular expressions) that may import them.
 ONLY = {
-    "py4DSTEM": r"adapters\.py4dstem",
-    "emdfile": r"adapters\.py4dstem",
-    "hyperspy": r"adapters\.hyperspy|adapters\._hyperspy_pyxem|signals",
+    "py4DSTEM": r"adapters\.py4dstem|adapters\._py4dstem_files",
+    "emdfile": r"adapters\.py4dstem|adapters\._py4dstem_files",
+    "hyperspy": r"adapters\.hyperspy|adapters\._hyperspy_(pyxem|files)|signals",
     "pyxem": r"adapters\._hyperspy_pyxem",
     "matplotlib": r"plot",
     "matplotlib_scalebar": r"plot",
@@ -28,7 +28,7 @@ ONLY = {
     "ase": r"simulate",
 }
 INNER = r"core(\..+)?|blocks|frames|codes|encoding|sampling|adoption|options|estimator"
-INNER += r"|model_file|maps|standout"
+INNER += r"|model_file|maps|standout|descriptors"
 # Modules of the package and what of it they may import; the first row that fits counts.
 ALLOWED = [
     (r"core(\..+)?", r"core(\..+)?"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hyperspy.signals import BaseSignal
     from matplotlib.figure import Figure
 
+    from ..core.autocorrelation import SymmetryKind
     from ..estimator import RRVAE
     from ..options import ScanBackground
 
@@ -85,6 +86,16 @@ class SignalAccessor:
         """Run pyxem's COM and phase retrieval; see `hyperspy.compare`."""
         self._comparison = hyperspy.compare(self.host, method=method, mask=mask)
         return self._comparison
+
+    def symmetry(
+        self,
+        *,
+        kind: SymmetryKind = "angular",
+        mask: NDArray[np.bool_] | None = None,
+        show_progressbar: bool | None = None,
+    ) -> dict[str, BaseSignal]:
+        """Symmetry scores of the patterns; see `hyperspy.symmetry`."""
+        return hyperspy.symmetry(self.host, kind=kind, mask=mask, show_progressbar=show_progressbar)
 
     def plot(self, *, index: tuple[int, ...] = ()) -> Figure:
         """Draw what `compare`, `fit` and `encode` gave last; see `hyperspy.plot`."""

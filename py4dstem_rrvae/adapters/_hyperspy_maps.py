@@ -17,6 +17,7 @@ from ..options import ScanBackground
 from ..signals import LatentMap1D, LatentMap2D
 from . import _hyperspy_axes
 
+FOLD_PERIOD = "2 pi / fold"
 CONVENTION = "from x (columns) towards y (rows)"
 
 
@@ -56,7 +57,7 @@ def to_signal(signal: Any, map_: LatentMap, about: dict[str, Any]) -> LatentMap1
                 "map": map_.name,
                 "units": map_.units,
                 "cyclic": cyclic,
-                "period": "2 pi / fold" if cyclic else "",
+                "period": _in_words(map_.period),
                 "description": map_.description,
                 "convention": CONVENTION,
                 "package": "py4dstem_rrvae",
@@ -68,6 +69,12 @@ def to_signal(signal: Any, map_: LatentMap, about: dict[str, Any]) -> LatentMap1
     return result
 
 
+def _in_words(period: Any) -> str:
+    if period is None:
+        return ""
+    return FOLD_PERIOD if isinstance(period, np.ndarray) else f"{period:.6f}"
+
+
 def title(signal: Any) -> str:
     """Title of a signal, or the word itself."""
     return str(signal.metadata.get_item("General.title", "")) or "signal"
@@ -76,8 +83,10 @@ def title(signal: Any) -> str:
 def to_map(map_: Any, all_maps: Mapping[str, Any]) -> LatentMap:
     """A map as it was before it became a signal."""
     about = map_.metadata.RRVAE
-    period = None
-    if about.cyclic and "fold" in all_maps:
+    period: Any = None
+    if about.cyclic and about.period != FOLD_PERIOD:
+        period = float(about.period)
+    elif about.cyclic and "fold" in all_maps:
         period = period_of(np.asarray(all_maps["fold"].data))
     return LatentMap(about.map, np.asarray(map_.data), about.units, period, about.description)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from py4DSTEM import DataCube, RealSlice
 
+    from ..core.autocorrelation import SymmetryKind
     from ..estimator import RRVAE
     from ..options import ScanBackground
 
@@ -61,6 +62,12 @@ class DataCubeAccessor:
     ) -> dict[str, RealSlice]:
         """Attach the host's COM and DPC; see `py4dstem.compare`."""
         return py4dstem.compare(self.host, energy=energy, max_iter=max_iter, mask=mask)
+
+    def symmetry(
+        self, *, kind: SymmetryKind = "angular", mask: NDArray[np.bool_] | None = None
+    ) -> dict[str, RealSlice]:
+        """Attach symmetry scores; see `py4dstem.symmetry`."""
+        return py4dstem.symmetry(self.host, kind=kind, mask=mask)
 
     def plot(self) -> Figure:
         """Draw the attached maps; see `py4dstem.plot`."""

@@ -12,6 +12,8 @@ from ..maps import LatentMap, period_of
 
 ABOUT_FIT = "rrvae_params"
 ABOUT_DPC = "dpc_params"
+ABOUT_SYMMETRY = "symmetry_params"
+KINDS = (ABOUT_FIT, ABOUT_DPC, ABOUT_SYMMETRY)
 ABOUT_MAP = "gen_params"
 ENDINGS = (".h5", ".hdf5", ".emd", ".py4dstem")
 """File names that py4DSTEM takes for its own."""
@@ -19,12 +21,12 @@ ENDINGS = (".h5", ".hdf5", ".emd", ".py4dstem")
 
 def kinds(node: Any) -> list[str]:
     """Names of the metadata that tell how the node's maps were made."""
-    return [kind for kind in (ABOUT_FIT, ABOUT_DPC) if kind in node.metadata]
+    return [kind for kind in KINDS if kind in node.metadata]
 
 
 def names(node: Any) -> list[str]:
     """The maps that this package put there, in order; others may have added to the node."""
-    return [name for name in node.treekeys if made_by(node.tree(name)) in (ABOUT_FIT, ABOUT_DPC)]
+    return [name for name in node.treekeys if made_by(node.tree(name)) in KINDS]
 
 
 def made_by(branch: Any) -> str | None:
@@ -74,7 +76,9 @@ def latent_map(node: Any, name: str) -> LatentMap:
     """A map of the tree, which may come from a file, as it was before `describe`."""
     slice_ = node.tree(name)
     about = slice_.metadata[ABOUT_MAP]
-    period = period_of(node.tree("fold").data) if about["cyclic"] else None
+    period = about["period"]
+    if isinstance(period, str):
+        period = period_of(node.tree("fold").data)
     return LatentMap(name, slice_.data, about["units"], period, about["description"])
 
 
@@ -85,7 +89,7 @@ def describe(map_: LatentMap, kind: str, frame: str) -> dict[str, Any]:
         "made_by": kind,
         "units": map_.units,
         "cyclic": map_.period is not None,
-        "period": None if map_.period is None else "2 pi / fold",
+        "period": "2 pi / fold" if isinstance(map_.period, np.ndarray) else map_.period,
         "description": map_.description,
         "frame": frame,
     }

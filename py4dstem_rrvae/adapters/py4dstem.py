@@ -21,15 +21,31 @@ from numpy.typing import NDArray
 from py4DSTEM import DataCube, RealSlice
 
 from .. import __version__
+from ..core.autocorrelation import SymmetryKind
+from ..descriptors import describe
 from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import LatentMap, latent_maps
 from ..options import ScanBackground
 from . import _models, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
-from ._py4dstem_tree import ABOUT_DPC, ABOUT_FIT, ABOUT_MAP, ENDINGS
+from ._py4dstem_files import read
+from ._py4dstem_tree import ABOUT_DPC, ABOUT_FIT, ABOUT_MAP, ABOUT_SYMMETRY, ENDINGS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+__all__ = [
+    "Maps",
+    "compare",
+    "datacube",
+    "encode",
+    "fit",
+    "frames",
+    "plot",
+    "read",
+    "save",
+    "symmetry",
+]
 
 NODE = "rrvae"
 
@@ -160,6 +176,36 @@ def compare(
     return _attach(datacube, maps, ABOUT_DPC, {"energy_eV": energy} | parameters)
 
 
+def symmetry(
+    datacube: DataCube, *, kind: SymmetryKind = "angular", mask: NDArray[np.bool_] | None = None
+) -> dict[str, RealSlice]:
+    """Attach how alike each pattern is to itself turned or mirrored, without learning.
+
+    Parameters
+    ----------
+    datacube
+        Its data are read, never written.
+    kind, mask
+        As in `descriptors.describe`.
+
+    Returns
+    -------
+    dict
+        ``rotation_2`` to ``rotation_12``, ``mirror_score`` and ``mirror_axis``, stock `RealSlice`
+        objects.
+
+    Raises
+    ------
+    ValueError
+        If the data, the calibration or an option cannot be used.
+    """
+    source = frames(datacube)
+    _node(datacube)
+    found = describe(source, kind=kind, mask=mask).maps()
+    given = "estimated" if source.center is None else "calibration"
+    return _attach(datacube, found.values(), ABOUT_SYMMETRY, {"kind": kind, "center": given})
+
+
 def plot(datacube: DataCube) -> Figure:
     """Draw COM, DPC and latent maps, whichever are attached, in one figure with scale bars.
 
@@ -248,44 +294,6 @@ def datacube(
     return cube
 
 
-def read(path: str | PathLike[str]) -> DataCube:
-    """The data cube in a file, native or of another kind that py4DSTEM imports.
-
-    Raises
-    ------
-    ValueError
-        If py4DSTEM cannot open the file, or it holds no data cube or several.
-    """
-    try:
-        found = _open(Path(path))
-    except Exception as error:  # the readers raise whatever their format makes them
-        reason = str(error).strip() or type(error).__name__
-        raise ValueError(
-            f"{path} must be a file that py4DSTEM opens; it says: {reason.splitlines()[0]}"
-        ) from error
-    cubes = _cubes(found)
-    if len(cubes) != 1:
-        held = ", ".join(cube.name for cube in cubes) or type(found).__name__
-        raise ValueError(f"{path} must hold one DataCube; got {len(cubes)} ({held})")
-    return cubes[0]
-
-
-def _open(path: Path) -> Any:
-    try:
-        return py4DSTEM.read(path)
-    except AssertionError as error:
-        if "import_file" not in str(error):
-            raise
-    return py4DSTEM.import_file(path)
-
-
-def _cubes(node: Any) -> list[DataCube]:
-    if isinstance(node, DataCube):
-        return [node]
-    branches = node.treekeys if isinstance(node, Node) else ()
-    return [cube for name in branches for cube in _cubes(node.tree(name))]
-
-
 def save(
     datacube: DataCube,
     path: str | PathLike[str],
@@ -350,7 +358,7 @@ def _attach(
     outdated = [
         other
         for other in _py4dstem_tree.kinds(node)
-        if other == kind or (other == ABOUT_DPC and _py4dstem_tree.differ(node, other, record))
+        if other == kind or (other != ABOUT_FIT and _py4dstem_tree.differ(node, other, record))
     ]
     for name in _py4dstem_tree.names(node):
         if _py4dstem_tree.made_by(node.tree(name)) in outdated:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -28,6 +28,8 @@ FloatArray = NDArray[np.float64]
 FINE_SPLIT, COARSE_SPLIT, FINE_RADIUS = 16, 4, 16.0
 # Patterns with an origin of their own share one operator per eighth of a pixel.
 ORIGIN_STEP = 0.125
+# Blocks that stay in the processor's cache are twice as fast as one large product.
+CHUNK = 256
 # A bin that a mask leaves less than this share of is not used: scaled up, it would be noise.
 LEAST_COVERAGE = 0.2
 
@@ -149,6 +151,14 @@ class PolarOperator:
         flat = frames.reshape(len(frames), -1)
         return (self._sum @ flat.T).T.reshape(len(frames), *self.grid.shape)
 
+    def bin(self, frames: NDArray[np.generic]) -> Tensor:
+        """The same of NumPy ``frames (B, H, W)`` of any real dtype, in parts."""
+        parts = [
+            self(torch.from_numpy(np.require(part, np.float32, ["C", "W"])).to(self._sum.device))
+            for part in (frames[i : i + CHUNK] for i in range(0, len(frames), CHUNK))
+        ]
+        return torch.cat(parts)
+
     @cached_property
     def _spread(self) -> Tensor:
         # Only made where it is used: a wandering beam has hundreds of operators that never render.
@@ -205,29 +215,25 @@ class PolarTransform:
 
     def __call__(self, frames: NDArray[np.generic], origins: FloatArray | None = None) -> Tensor:
         """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
-        # Blocks that stay in the processor's cache are twice as fast as one large product.
-        chunk = 256
-        parts = [
-            self._block(
-                torch.from_numpy(np.require(frames[i : i + chunk], np.float32, ["C", "W"])),
-                None if origins is None else origins[i : i + chunk],
-            )
-            for i in range(0, len(frames), chunk)
-        ]
-        return torch.cat(parts).to(self.device)
-
-    def _block(self, frames: Tensor, origins: FloatArray | None) -> Tensor:
-        frames = frames.to(self._host)
         if origins is None:
-            return self._common(frames)
+            return self._common.bin(frames).to(self.device)
         polar = torch.empty((len(frames), *self.grid.shape), device=self._host)
+        for own, operator in self.operators(origins):
+            polar[torch.from_numpy(own).to(self._host)] = operator.bin(frames[own])
+        return (polar * (self._common.weight > 0)).to(self.device)
+
+    def operators(
+        self, origins: FloatArray | None
+    ) -> Iterator[tuple[NDArray[np.intp] | slice, PolarOperator]]:
+        """Which of the frames at ``origins (B, 2)`` each operator serves; None: one serves all."""
+        if origins is None:
+            yield slice(None), self._common
+            return
         places, which = np.unique(
             np.round(origins / ORIGIN_STEP) * ORIGIN_STEP, axis=0, return_inverse=True
         )
         for i, (row, col) in enumerate(places):
-            own = torch.from_numpy(np.flatnonzero(which.ravel() == i)).to(self._host)
-            polar[own] = self._at_origin((float(row), float(col)))(frames[own])
-        return polar * (self._common.weight > 0)
+            yield np.flatnonzero(which.ravel() == i), self._at_origin((float(row), float(col)))
 
 
 def center_of_mass(binned: Tensor, grid: PolarGrid) -> Tensor:

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Symmetry descriptors of a scan, without learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import Positions
+from .core.autocorrelation import PolarBins, SymmetryKind
+from .core.intensity import are_counts
+from .core.polar import PolarOperator
+from .core.symmetry import ORDERS, symmetry
+from .encoding import Binner
+from .frames import FloatArray, Frames
+from .maps import DIMENSIONLESS, LatentMap
+from .sampling import affordable
+
+# Patterns looked at for the centre, and to tell counts from other numbers.
+FIRST_LOOK = 256
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Symmetry of each pattern about the centre; the leading shape is the scan's.
+
+    Attributes
+    ----------
+    rotation : ndarray, shape (..., 11)
+        Correlation of the pattern with itself turned by ``2 pi / n``, n = 2 to 12; 1 where the
+        turn changes nothing. NaN where noise leaves nothing to compare.
+    mirror : ndarray, shape (...)
+        Correlation with the mirror image at the best axis through the centre; NaN likewise.
+    mirror_axis : ndarray, shape (...)
+        Angle of that axis in [0, pi) in radians, from the row axis towards the column axis; NaN
+        likewise.
+    """
+
+    rotation: FloatArray
+    mirror: FloatArray
+    mirror_axis: FloatArray
+
+    def maps(self) -> dict[str, LatentMap]:
+        """``rotation_2`` to ``rotation_12``, ``mirror_score`` and ``mirror_axis`` as maps."""
+        turned = [
+            LatentMap(
+                f"rotation_{n}",
+                self.rotation[..., k],
+                DIMENSIONLESS,
+                None,
+                f"correlation of the pattern with itself turned by 360 / {n} degrees",
+            )
+            for k, n in enumerate(ORDERS)
+        ]
+        mirrored = [
+            LatentMap(
+                "mirror_score",
+                self.mirror,
+                DIMENSIONLESS,
+                None,
+                "correlation of the pattern with its mirror image at the best axis",
+            ),
+            LatentMap(
+                "mirror_axis", self.mirror_axis, "rad", np.pi, "angle of the best mirror axis"
+            ),
+        ]
+        return {map_.name: map_ for map_ in (*turned, *mirrored)}
+
+
+def describe(
+    frames: Any,
+    *,
+    kind: SymmetryKind = "angular",
+    center: Any = None,
+    mask: Any = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> Descriptors:
+    """Score how alike each pattern is to itself turned or mirrored.
+
+    After Symmetry-STEM (Krajnak and Etheridge, PNAS 117, 27805, 2020), with the share of counting
+    noise taken out where the data are counts: see `core.symmetry`.
+
+    Parameters
+    ----------
+    frames : array-like of shape (..., H, W), or Frames
+        Read once, in blocks; dask arrays on their scheduler.
+    kind
+        "angular" compares what remains without each ring's mean, "pearson" whole patterns.
+    center, mask, device, progress
+        As in `RRVAE`.
+
+    Returns
+    -------
+    Descriptors
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the patterns or an option cannot be used.
+    """
+    source = Frames.of(frames, center=center, mask=mask)
+    first = source.choose(affordable(source, FIRST_LOOK), np.random.default_rng(0))
+    look = source.read(first)
+    if source.center is None:
+        source = source.located(look)
+    scorer = Scorer(Binner.of(source, device=device), kind, 1.0 if are_counts(look) else None)
+    parts = list(source.walk(scorer, progress="symmetry" if progress else None))
+    where, rows = (np.concatenate(list(part)) for part in zip(*parts, strict=True))
+    ordered = np.empty_like(rows)
+    ordered[where] = rows
+    scores = ordered.reshape(*source.scan_shape, -1)
+    return Descriptors(scores[..., :-2], scores[..., -2], scores[..., -1])
+
+
+class Scorer:
+    """Rows of scores of patterns: those of `Descriptors` one after the other.
+
+    Parameters
+    ----------
+    binner
+        Of the patterns' detector.
+    kind, gain
+        As in `core.symmetry.symmetry`.
+    """
+
+    def __init__(self, binner: Binner, kind: SymmetryKind, gain: float | None) -> None:
+        self.binner, self.kind, self.gain = binner, kind, gain
+        self._bins = lru_cache(maxsize=256)(PolarBins.of)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew where it arrives."""
+        return Scorer, (self.binner, self.kind, self.gain)
+
+    def __call__(self, patterns: NDArray[Any], positions: Positions) -> FloatArray:
+        """Scores, shape (n, 13), of ``patterns (n, H, W)`` at flat scan positions."""
+        rows = np.empty((len(patterns), len(ORDERS) + 2))
+        for own, operator in self.binner.operators(positions):
+            rows[own] = self._score(patterns[own], operator)
+        return rows
+
+    def _score(self, patterns: NDArray[Any], operator: PolarOperator) -> FloatArray:
+        polar = operator.bin(patterns)
+        found = symmetry(polar, self._bins(operator), kind=self.kind, gain=self.gain)
+        columns = (found.n_fold, found.mirror, found.mirror_axis)
+        scores: FloatArray = np.column_stack([c.cpu().double().numpy() for c in columns])
+        return scores
