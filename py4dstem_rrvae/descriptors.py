@@ -5,23 +5,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .blocks import Positions
 from .core.autocorrelation import PolarBins, SymmetryKind
-from .core.intensity import are_counts
 from .core.polar import PolarOperator
 from .core.symmetry import ORDERS, symmetry
 from .encoding import Binner
 from .frames import FloatArray, Frames
 from .maps import DIMENSIONLESS, LatentMap
-from .sampling import affordable
+from .sampling import draw
 
-# Patterns looked at for the centre, and to tell counts from other numbers.
-FIRST_LOOK = 256
+StillPart = Literal["none", "mean"]
+# Patterns drawn for the centre and to tell counts from other numbers, and for the mean pattern.
+FIRST_LOOK, MEAN_SAMPLE = 256, 8192
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def describe(
     frames: Any,
     *,
     kind: SymmetryKind = "angular",
+    background: StillPart = "none",
     center: Any = None,
     mask: Any = None,
     device: str = "auto",
@@ -88,9 +90,13 @@ def describe(
     Parameters
     ----------
     frames : array-like of shape (..., H, W), or Frames
-        Read once, in blocks; dask arrays on their scheduler.
+        Read in blocks, once for a sample and once for the scores; dask arrays on their scheduler.
     kind
         "angular" compares what remains without each ring's mean, "pearson" whole patterns.
+    background
+        "mean" leaves out the mean of a sample of the scan, "none" nothing, as published. Where the
+        bright disc is sharp and the specimen weak, its edge on the pixel grid makes every pattern
+        as lopsided as the next; a scan of one crystal can spare its mean.
     center, mask, device, progress
         As in `RRVAE`.
 
@@ -103,12 +109,14 @@ def describe(
     ValueError, TypeError
         If the patterns or an option cannot be used.
     """
+    if background not in get_args(StillPart):
+        raise ValueError(f'background must be "none" or "mean"; got {background!r}')
+    n = FIRST_LOOK if background == "none" else MEAN_SAMPLE
     source = Frames.of(frames, center=center, mask=mask)
-    first = source.choose(affordable(source, FIRST_LOOK), np.random.default_rng(0))
-    look = source.read(first)
-    if source.center is None:
-        source = source.located(look)
-    scorer = Scorer(Binner.of(source, device=device), kind, 1.0 if are_counts(look) else None)
+    drawn = draw(source, n, np.random.default_rng(0), device=device)
+    still = None if background == "none" else drawn.binned.mean(dim=0).cpu()
+    scorer = Scorer(drawn.binner, kind, 1.0 if drawn.counts else None, still)
+    source = drawn.frames
     parts = list(source.walk(scorer, progress="symmetry" if progress else None))
     where, rows = (np.concatenate(list(part)) for part in zip(*parts, strict=True))
     ordered = np.empty_like(rows)
@@ -124,17 +132,23 @@ class Scorer:
     ----------
     binner
         Of the patterns' detector.
-    kind, gain
+    kind, gain, background
         As in `core.symmetry.symmetry`.
     """
 
-    def __init__(self, binner: Binner, kind: SymmetryKind, gain: float | None) -> None:
-        self.binner, self.kind, self.gain = binner, kind, gain
+    def __init__(
+        self,
+        binner: Binner,
+        kind: SymmetryKind,
+        gain: float | None,
+        background: Tensor | None = None,
+    ) -> None:
+        self.binner, self.kind, self.gain, self.background = binner, kind, gain, background
         self._bins = lru_cache(maxsize=256)(PolarBins.of)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Made anew where it arrives."""
-        return Scorer, (self.binner, self.kind, self.gain)
+        return Scorer, (self.binner, self.kind, self.gain, self.background)
 
     def __call__(self, patterns: NDArray[Any], positions: Positions) -> FloatArray:
         """Scores, shape (n, 13), of ``patterns (n, H, W)`` at flat scan positions."""
@@ -145,7 +159,10 @@ class Scorer:
 
     def _score(self, patterns: NDArray[Any], operator: PolarOperator) -> FloatArray:
         polar = operator.bin(patterns)
-        found = symmetry(polar, self._bins(operator), kind=self.kind, gain=self.gain)
+        still = None if self.background is None else self.background.to(polar.device)
+        found = symmetry(
+            polar, self._bins(operator), kind=self.kind, gain=self.gain, background=still
+        )
         columns = (found.n_fold, found.mirror, found.mirror_axis)
         scores: FloatArray = np.column_stack([c.cpu().double().numpy() for c in columns])
         return scores

@@ -110,8 +110,25 @@ def test_maps_say_what_they_are(scores):
 def test_bad_input_gets_one_sentence(lobes):
     with pytest.raises(ValueError, match=r"kind must be one of .*'angular', 'pearson'"):
         describe(lobes.frames, center=CENTER, kind="round", progress=False)
+    with pytest.raises(ValueError, match='background must be "none" or "mean"; got None'):
+        describe(lobes.frames, center=CENTER, background=None, progress=False)
     with pytest.raises(ValueError, match="center must lie on the detector"):
         describe(lobes.frames, center=(50, 3), progress=False)
+
+
+def test_what_is_fixed_to_the_detector_can_be_left_out(lobes, scores):
+    """A bright edge on one side of the detector makes every pattern lopsided."""
+    lopsided = np.zeros((32, 32))
+    lopsided[4:9, 10:22] = 200
+    spoilt = lobes.frames + np.random.default_rng(1).poisson(lopsided, lobes.frames.shape)
+    want = scores.rotation.reshape(60, 11)
+    raw = describe(spoilt, center=CENTER, progress=False).rotation
+    cured = describe(spoilt, center=CENTER, background="mean", progress=False).rotation
+    assert np.abs(raw - want).mean() > 3 * np.abs(cured - want).mean()
+    assert np.abs(cured - want).mean() < 0.1
+    # The mean's noise stays in the pattern, and is taken out of the scores.
+    own = cured[lobes.fold == 6][:, ORDER[6]]
+    assert own.mean() == pytest.approx(1, abs=0.05)
 
 
 # On the hosts

@@ -135,7 +135,9 @@ def test_behind_a_mask_the_bins_in_common_are_compared(monkeypatch, kind):
     stop = beam_stop()
     bins = PolarBins.of(stop).to(torch.float64)
     density = polar_of(smooth(1), stop).double() / bins.area.clamp(min=1e-9) * SIZE**2
-    harmonics = autocorrelation(density, torch.zeros(1).double(), bins, kind)
+    harmonics = autocorrelation(
+        density, torch.zeros_like(density), torch.zeros(1).double(), bins, kind
+    )
     for mirrored, coefficients in enumerate(harmonics):
         got = torch.fft.irfft(coefficients.to(torch.complex128), n=64)[0]
         if not mirrored:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..core.autocorrelation import SymmetryKind
+    from ..descriptors import StillPart
     from ..estimator import RRVAE
     from ..options import ScanBackground
 
@@ -91,11 +92,18 @@ class SignalAccessor:
         self,
         *,
         kind: SymmetryKind = "angular",
+        background: StillPart = "none",
         mask: NDArray[np.bool_] | None = None,
         show_progressbar: bool | None = None,
     ) -> dict[str, BaseSignal]:
         """Symmetry scores of the patterns; see `hyperspy.symmetry`."""
-        return hyperspy.symmetry(self.host, kind=kind, mask=mask, show_progressbar=show_progressbar)
+        return hyperspy.symmetry(
+            self.host,
+            kind=kind,
+            background=background,
+            mask=mask,
+            show_progressbar=show_progressbar,
+        )
 
     def plot(self, *, index: tuple[int, ...] = ()) -> Figure:
         """Draw what `compare`, `fit` and `encode` gave last; see `hyperspy.plot`."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from py4DSTEM import DataCube, RealSlice
 
     from ..core.autocorrelation import SymmetryKind
+    from ..descriptors import StillPart
     from ..estimator import RRVAE
     from ..options import ScanBackground
 
@@ -64,10 +65,14 @@ class DataCubeAccessor:
         return py4dstem.compare(self.host, energy=energy, max_iter=max_iter, mask=mask)
 
     def symmetry(
-        self, *, kind: SymmetryKind = "angular", mask: NDArray[np.bool_] | None = None
+        self,
+        *,
+        kind: SymmetryKind = "angular",
+        background: StillPart = "none",
+        mask: NDArray[np.bool_] | None = None,
     ) -> dict[str, RealSlice]:
         """Attach symmetry scores; see `py4dstem.symmetry`."""
-        return py4dstem.symmetry(self.host, kind=kind, mask=mask)
+        return py4dstem.symmetry(self.host, kind=kind, background=background, mask=mask)
 
     def plot(self) -> Figure:
         """Draw the attached maps; see `py4dstem.plot`."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .. import signals
 from ..core.autocorrelation import SymmetryKind
-from ..descriptors import describe
+from ..descriptors import StillPart, describe
 from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import latent_maps
@@ -189,6 +189,7 @@ def symmetry(
     signal: BaseSignal,
     *,
     kind: SymmetryKind = "angular",
+    background: StillPart = "none",
     mask: NDArray[np.bool_] | None = None,
     show_progressbar: bool | None = None,
 ) -> dict[str, BaseSignal]:
@@ -198,7 +199,7 @@ def symmetry(
     ----------
     signal
         Patterns on one or more navigation axes; read once, never written.
-    kind, mask
+    kind, background, mask
         As in `descriptors.describe`.
     show_progressbar
         As in `fit`.
@@ -215,10 +216,10 @@ def symmetry(
     """
     preferred = hs.preferences.General.show_progressbar
     shown = preferred if show_progressbar is None else show_progressbar
-    found = describe(frames(signal), kind=kind, mask=mask, progress=shown)
+    found = describe(frames(signal), kind=kind, background=background, mask=mask, progress=shown)
     found = replace(found, mirror_axis=np.mod(np.pi / 2 - found.mirror_axis, np.pi))
     return {
-        name: _hyperspy_maps.to_signal(signal, map_, {"kind": kind})
+        name: _hyperspy_maps.to_signal(signal, map_, {"kind": kind, "background": background})
         for name, map_ in found.maps().items()
     }
 

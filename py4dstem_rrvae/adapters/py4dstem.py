@@ -22,7 +22,7 @@ from py4DSTEM import DataCube, RealSlice
 
 from .. import __version__
 from ..core.autocorrelation import SymmetryKind
-from ..descriptors import describe
+from ..descriptors import StillPart, describe
 from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import LatentMap, latent_maps
@@ -177,7 +177,11 @@ def compare(
 
 
 def symmetry(
-    datacube: DataCube, *, kind: SymmetryKind = "angular", mask: NDArray[np.bool_] | None = None
+    datacube: DataCube,
+    *,
+    kind: SymmetryKind = "angular",
+    background: StillPart = "none",
+    mask: NDArray[np.bool_] | None = None,
 ) -> dict[str, RealSlice]:
     """Attach how alike each pattern is to itself turned or mirrored, without learning.
 
@@ -185,7 +189,7 @@ def symmetry(
     ----------
     datacube
         Its data are read, never written.
-    kind, mask
+    kind, background, mask
         As in `descriptors.describe`.
 
     Returns
@@ -201,9 +205,10 @@ def symmetry(
     """
     source = frames(datacube)
     _node(datacube)
-    found = describe(source, kind=kind, mask=mask).maps()
+    found = describe(source, kind=kind, background=background, mask=mask).maps()
     given = "estimated" if source.center is None else "calibration"
-    return _attach(datacube, found.values(), ABOUT_SYMMETRY, {"kind": kind, "center": given})
+    about = {"kind": kind, "background": background, "center": given}
+    return _attach(datacube, found.values(), ABOUT_SYMMETRY, about)
 
 
 def plot(datacube: DataCube) -> Figure:

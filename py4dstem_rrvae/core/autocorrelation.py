@@ -112,7 +112,7 @@ def noise_power(bins: PolarBins) -> Tensor:
 
 
 def autocorrelation(
-    density: Tensor, gain: Tensor, bins: PolarBins, kind: SymmetryKind
+    density: Tensor, background: Tensor, gain: Tensor, bins: PolarBins, kind: SymmetryKind
 ) -> tuple[Tensor, Tensor]:
     """Correlate patterns with their turned and with their mirrored copies.
 
@@ -120,6 +120,8 @@ def autocorrelation(
     ----------
     density : Tensor, shape (B, R, A)
         Counts per pixel, to any scale; 0 in bins that are not used.
+    background : Tensor, shape (B, R, A)
+        Density to leave out; its counting noise stays.
     gain : Tensor, shape (B,)
         Density per count and pixel; 0 for data that are no counts.
     bins
@@ -139,7 +141,7 @@ def autocorrelation(
     scale = gain[:, None, None] / bins.count[:, None]
     flux = _doubled(torch.fft.rfft(density)) * scale
     correlate = _on_whole_rings if bins.complete else _on_shared_bins
-    turn, mirror, square = correlate(density, flux, power, bins, kind)
+    turn, mirror, square = correlate(density - background, flux, power, bins, kind)
     # Noise lengthens every harmonic of `mirror`, and the best axis adds them up in phase.
     noise, weight = flux[..., 0].real, bins.ring_area[:, None].square() * power
     variance = 4 * (noise[..., None] * weight * square).sum(dim=1)

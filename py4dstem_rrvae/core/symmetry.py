@@ -57,7 +57,12 @@ class Symmetry:
 
 
 def symmetry(
-    polar: Tensor, bins: PolarBins, *, kind: SymmetryKind = "angular", gain: float | None = 1.0
+    polar: Tensor,
+    bins: PolarBins,
+    *,
+    kind: SymmetryKind = "angular",
+    gain: float | None = 1.0,
+    background: Tensor | None = None,
 ) -> Symmetry:
     """Score rotational and mirror symmetry about the centre.
 
@@ -76,6 +81,9 @@ def symmetry(
         Detector units per count. The share of counting noise is taken out of every correlation, so
         that expected scores do not depend on the dose. None, for data that are no counts, takes
         out nothing.
+    background : Tensor, shape (R, A), or None
+        What is fixed to the detector, in the units of `polar`, left out before comparing. The edge
+        of the bright disc on the pixel grid can outweigh what the specimen does.
 
     Returns
     -------
@@ -99,8 +107,13 @@ def symmetry(
     Counts must be centred to a fraction of a pixel: about another point every pattern is lopsided.
     """
     _check(polar, bins, kind, gain)
+    if background is None:
+        background = torch.zeros_like(polar[0])
+    elif background.shape != polar.shape[1:]:
+        want, got = tuple(polar.shape[1:]), tuple(background.shape)
+        raise ValueError(f"background must have shape {want}; got {got}")
     bins = bins.to(polar.dtype)
-    parts = [_score(block, bins, kind, gain or 0.0) for block in polar.split(BLOCK)]
+    parts = [_score(block, background, bins, kind, gain or 0.0) for block in polar.split(BLOCK)]
     n_fold, mirror, axis, significance = (torch.cat(p) for p in zip(*parts, strict=True))
     return Symmetry(n_fold, mirror, axis, significance)
 
@@ -119,11 +132,14 @@ def _check(polar: Tensor, bins: PolarBins, kind: str, gain: float | None) -> Non
         raise ValueError(f"gain must be positive, or None for data that are no counts; got {gain}")
 
 
-def _score(polar: Tensor, bins: PolarBins, kind: SymmetryKind, gain: float) -> tuple[Tensor, ...]:
-    density = torch.where(bins.area > 0, polar / bins.area, 0)
+def _score(
+    polar: Tensor, background: Tensor, bins: PolarBins, kind: SymmetryKind, gain: float
+) -> tuple[Tensor, ...]:
+    density, still = (torch.where(bins.area > 0, p / bins.area, 0) for p in (polar, background))
     size = (bins.integral(density.square()) / bins.integral(bins.used)).sqrt()
-    density, gains = density / size[:, None, None], gain / size
-    turn, mirror = autocorrelation(density, gains, bins, kind)
+    density, still = (d / size[:, None, None] for d in (density, still))
+    gains = gain / size
+    turn, mirror = autocorrelation(density, still, gains, bins, kind)
 
     # Bins average over their width, which dampens a harmonic by a sinc, and its square twice.
     order = torch.arange(turn.shape[-1], device=polar.device, dtype=polar.dtype)
@@ -137,8 +153,8 @@ def _score(polar: Tensor, bins: PolarBins, kind: SymmetryKind, gain: float) -> t
     doubled = angle.peak(mirror, 8 * polar.shape[-1])
     best = _value(angle.shifted(mirror, doubled))
 
-    significance, defined = _significance(density, gains, bins, kind)
-    _, structured = _significance(density, gains, bins, "angular")
+    significance, defined = _significance(density, still, gains, bins, kind)
+    _, structured = _significance(density, still, gains, bins, "angular")
     return (
         (n_fold / whole[:, None]).masked_fill(~defined[:, None], math.nan),
         (best / whole).masked_fill(~defined, math.nan),
@@ -153,11 +169,12 @@ def _value(coefficients: Tensor) -> Tensor:
 
 
 def _significance(
-    density: Tensor, gain: Tensor, bins: PolarBins, kind: SymmetryKind
+    density: Tensor, background: Tensor, gain: Tensor, bins: PolarBins, kind: SymmetryKind
 ) -> tuple[Tensor, Tensor]:
     """Variance over its standard deviation by noise alone, and whether scores are defined, (B,)."""
-    mean, square = bins.mean(density), bins.integral(density.square())
-    flux, ring_area = gain[:, None] * mean, bins.ring_area * bins.count
+    flux, ring_area = gain[:, None] * bins.mean(density), bins.ring_area * bins.count
+    moving = density - background
+    mean, square = bins.mean(moving), bins.integral(moving.square())
     covariance = bins.covariance.transpose(0, 1)
     if kind == "angular":
         covariance = bins.centred(bins.centred(covariance, kind).transpose(0, 2), kind)
