@@ -8,16 +8,18 @@ pass for having some, and the speed.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, rotate
 
-from py4dstem_rrvae import synthetic
+from py4dstem_rrvae import Frames, datasets, describe, synthetic
 from py4dstem_rrvae.core.autocorrelation import SYMMETRY_KINDS, PolarBins, SymmetryKind
 from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarOperator
 from py4dstem_rrvae.core.symmetry import ORDERS, Symmetry, symmetry
@@ -136,7 +138,49 @@ def speed(operator: PolarOperator, name: str) -> Row:
     return {"bins": name, "patterns a second": f"{rate:,.0f}"}
 
 
+def draw(path: Path) -> None:
+    """Scores against the dose, with and without the share of noise; and their map of graphene."""
+    from matplotlib.figure import Figure
+
+    operator, pattern = PolarOperator(DETECTOR, GRID), lobes()[-1:]
+    doses = np.geomspace(100, 1e5, 13)
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    left, *right = figure.subplots(1, 4, width_ratios=(1.5, 1, 1, 1))
+    for gain, label, colour in ((1.0, "noise taken out", "C0"), (None, "as counted", "C3")):
+        drawn = [np.random.default_rng(0).poisson(n * pattern, (400, SIZE, SIZE)) for n in doses]
+        found = [scores(frames, operator, gain=gain).n_fold[:, 4].numpy() for frames in drawn]
+        low, middle, high = np.array([np.nanpercentile(f, (16, 50, 84)) for f in found]).T
+        left.plot(doses, middle, color=colour, label=label)
+        left.fill_between(doses, low, high, color=colour, alpha=0.2, lw=0)
+    left.axhline(1, color="0.6", lw=0.8, ls="--")
+    left.set(xscale="log", xlabel="counts per pattern", ylabel="6-fold score of six lobes")
+    left.legend()
+    simulation = datasets.graphene("numpy")
+    frames = Frames(simulation.patterns, center=simulation.center)
+    raw, moving = (describe(frames, background=b, progress=False) for b in ("none", "mean"))
+    maps = {
+        "3-fold score": raw.rotation[..., 1],
+        "6-fold score": raw.rotation[..., 4],
+        "2-fold score, mean left out": moving.rotation[..., 0],
+    }
+    silicon = simulation.positions[np.array(simulation.symbols) == "Si"]
+    for ax, (name, values) in zip(right, maps.items(), strict=True):
+        low, high = np.nanpercentile(values, (1, 99))
+        image = ax.imshow(values, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
+        for places, colour in ((simulation.vacancies, "white"), (silicon, "red")):
+            ax.plot(*places[:, ::-1].T, "o", ms=14, mfc="none", mec=colour)
+        ax.set(title=name, xticks=[], yticks=[], xlim=(-0.5, 63.5), ylim=(63.5, -0.5))
+        figure.colorbar(image, ax=ax, shrink=0.8)
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--figure", type=Path, help="draw this instead of printing the tables")
+    figure = parser.parse_args().figure
+    if figure is not None:
+        draw(figure)
+        return
     whole = PolarOperator(DETECTOR, GRID)
     mask = (ROW > 2) | (np.abs(COL) > 2)
     stop = PolarOperator(dataclasses.replace(DETECTOR, mask=mask), GRID)
