@@ -49,7 +49,8 @@ def estimate_center(
     pattern = _despiked(np.asarray(mean_pattern, dtype=float), mask)
     bright = _bright_centroid(pattern, mask)
     to_q = np.eye(2) if matrix is None else np.asarray(matrix) / _pixel(matrix)
-    place, gradient = _gradients(pattern, mask)
+    # The noise of counts is alike everywhere in square roots, and a slant of the disc counts less.
+    place, gradient = _gradients(np.sqrt(np.maximum(pattern, 0)), mask)
     place, gradient = place @ to_q.T, gradient @ np.linalg.inv(to_q)
     weight = (gradient**2).sum(axis=1)
     if not weight.sum() > 0:
