@@ -182,30 +182,37 @@ def calibrated(patterns: Patterns, camera: Camera) -> Frames:
 
 def between_cameras(seeds: Iterable[int], n: int = 1000) -> list[Row]:
     """How codes of the same specimen agree, encoded from another camera than trained on."""
-    rows = []
-    for trained, encoded in [(a, b) for a in OTHER_CAMERAS for b in OTHER_CAMERAS if a != b]:
-        if "48 x 48 pixels" not in (trained, encoded):
-            continue
-        moved, own, other = [], [], []
-        for seed in seeds:
-            one, two = OTHER_CAMERAS[trained], OTHER_CAMERAS[encoded]
-            draws = [
-                lobes(n, random_state=s, numbers=NUMBERS, camera=c)
-                for s, c in ((2 * seed, one), (2 * seed + 1, one), (2 * seed + 1, two))
-            ]
-            model = RRVAE(random_state=seed, **TRAINING).fit(calibrated(draws[0], one))
-            same = model.encode(calibrated(draws[1], one))
-            found = model.encode(calibrated(draws[2], two), background="refit")
-            moved.append(np.median(np.abs(found.z - same.z) / same.z.std(axis=0)))
-            own.append(Scores.of(same, draws[1]))
-            other.append(Scores.of(found, draws[2]))
-        rows.append(
-            {"trained on": trained, "encoded from": encoded}
-            | {"z moved, of its spread": f"{np.median(moved):.3f}"}
-            | {"angle, own camera": Scores.median(own).row()["angle error / bound"]}
-            | Scores.median(other).row()
-        )
-    return rows
+    plain = "48 x 48 pixels"
+    pairs = [(plain, b) for b in OTHER_CAMERAS if b != plain]
+    pairs += [(b, a) for a, b in pairs]
+    found: dict[tuple[str, str], list[tuple[float, Scores, Scores]]] = {p: [] for p in pairs}
+    for seed in seeds:
+        drawn = {
+            name: [lobes(n, random_state=2 * seed + i, numbers=NUMBERS, camera=c) for i in range(2)]
+            for name, c in OTHER_CAMERAS.items()
+        }
+        for trained, own_camera in OTHER_CAMERAS.items():
+            model = RRVAE(random_state=seed, **TRAINING)
+            model.fit(calibrated(drawn[trained][0], own_camera))
+            own = model.encode(calibrated(drawn[trained][1], own_camera))
+            for pair in (p for p in pairs if p[0] == trained):
+                other = drawn[pair[1]][1]
+                seen = calibrated(other, OTHER_CAMERAS[pair[1]])
+                codes = model.encode(seen, background="refit")
+                moved = float(np.median(np.abs(codes.z - own.z) / own.z.std(axis=0)))
+                reference = Scores.of(own, drawn[trained][1])
+                found[pair].append((moved, reference, Scores.of(codes, other)))
+    return [_between(pair, several) for pair, several in found.items()]
+
+
+def _between(pair: tuple[str, str], several: list[tuple[float, Scores, Scores]]) -> Row:
+    moved, own, other = zip(*several, strict=True)
+    return (
+        {"trained on": pair[0], "encoded from": pair[1]}
+        | {"z moved, of its spread": f"{np.median(moved):.3f}"}
+        | {"angle on its own camera": Scores.median(list(own)).row()["angle error / bound"]}
+        | Scores.median(list(other)).row()
+    )
 
 
 def main() -> None:
@@ -222,7 +229,7 @@ def main() -> None:
     table("Other cameras", between_cameras(seeds))
     table("Estimated centre: error in pixels, median and worst", centers.estimates(range(30)))
     if options.figure:
-        from . import geometry_figures
+        from . import geometry_figures  # which imports this module
 
         geometry_figures.write(options.figure, costs, wrong)
 
