@@ -65,19 +65,19 @@ def compared(model):
 def test_handled_gives_the_codes_of_the_undistorted_camera(name, compared):
     moved, angle, direction = compared(name, handled=True)
     _, best_angle, best_direction = compared("none", handled=True)
-    assert moved < 0.1
+    assert moved < 0.15
     assert angle < 1.3 * best_angle + 0.2
     assert direction < 1.3 * best_direction + 0.3
 
 
-# How many times more than when it is handled; the ellipse is within the noise of the angle.
+# How many times more than when it is handled: z of a trained model hardly minds a beam stop, whose
+# shadow is part of the scan's background; an ellipse of 4 % is within the noise of both.
 @pytest.mark.parametrize(
     ("name", "z", "angle"),
     [
-        ("descan, up to 2 pixels", 2, 2),
-        ("ellipse, 4 %", 1.0, 1.0),
-        ("pixels 1 : 1.2", 2, 2),
-        ("beam stop, bad pixels", 2, 1.2),
+        ("descan, up to 2 pixels", 3, 2),
+        ("pixels 1 : 1.2", 1.4, 1.2),
+        ("beam stop, bad pixels", 0, 1.4),
     ],
 )
 def test_ignored_costs_latents_and_angles(name, z, angle, compared):
@@ -118,6 +118,6 @@ def test_what_a_camera_records_has_its_place_in_q(name):
         transform = PolarTransform(seen.detector(), grid)
         bins.append(transform(expected)[0].numpy())
         weights.append(transform.weight.numpy())
-    used = weights[1] > 0.8
-    assert used.mean() > 0.5
-    assert np.abs(bins[1] - bins[0])[used].max() < 0.06 * bins[0].max()
+    used = weights[1] > 0.9
+    assert used.mean() > 0.3
+    assert np.abs(bins[1] - bins[0])[used].max() < 0.1 * bins[0].max()
