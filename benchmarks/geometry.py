@@ -172,7 +172,7 @@ OTHER_CAMERAS = {
     "48 x 48 pixels": Camera((48, 48)),
     "96 x 96 pixels": Camera((96, 96), matrix=np.eye(2) / 2),
     "60 x 60, camera length x 1.25": Camera((60, 60), matrix=np.eye(2) / 1.25),
-    "40 x 40, camera length / 1.25": Camera((40, 40), matrix=np.eye(2) * 1.25),
+    "38 x 38, camera length / 1.25": Camera((38, 38), matrix=np.eye(2) * 1.25),
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from py4dstem_rrvae.synthetic import Camera, _expected, _lobed_ring
@@ -56,14 +57,17 @@ def distortions(costs: dict[tuple[str, str], Scores]) -> Figure:
                 if scores and (name, way) != ("none", "ignored"):
                     value = figure_of(scores)
                     axes.barh(place + shift, value, 0.38, color=colour)
-                    axes.text(value, place + shift, f" {value:.2f}", va="center", fontsize=8)
+                    axes.text(value, place + shift, f" {value:.3g}", va="center", fontsize=8)
         axes.set_xlabel(label)
         axes.margins(x=0.2)
+        if label.startswith(("angle", "direction")):
+            axes.set_xscale("log")
+            axes.set_xlim(0.3, 400)
         axes.set_yticks(range(len(seen)), TITLES)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
     keys = [panels[-1].barh(0, 0, color=colour) for colour in (IGNORED, HANDLED)]
-    panels[-1].legend(keys, ["ignored", "handled"], loc="lower right")
+    panels[-1].legend(keys, ["ignored", "handled"], loc="upper right")
     return figure
 
 
@@ -124,9 +128,10 @@ def estimates() -> Figure:
     center = np.array([30.0, 33.0])
     gain = centers.beam_stop((centers.SIZE, centers.SIZE), center + np.array([0.5, 1.0]), 0.6)
     camera = Camera((centers.SIZE, centers.SIZE), center, gain=gain)
+    behind = colormaps["gray"].with_extremes(bad="khaki")
     for axes, scene in zip(figure.subplots(1, 4), centers.SCENES, strict=True):
         pattern = centers.mean_pattern(scene, camera, np.random.default_rng(0))
-        axes.imshow(np.sqrt(np.where(camera.mask, pattern, np.nan)), cmap="gray")
+        axes.imshow(np.sqrt(np.where(camera.mask, pattern, np.nan)), cmap=behind)
         lines = []
         for (name, estimate), mark in zip(centers.ESTIMATES.items(), "sDx", strict=True):
             row, col = estimate(pattern, camera.mask)
@@ -138,5 +143,5 @@ def estimates() -> Figure:
         axes.set_xlim(12, 54)
         axes.set_ylim(56, 8)
         axes.legend(loc="lower center", fontsize=7.5, bbox_to_anchor=(0.5, -0.32))
-    figure.suptitle("masked beam stop (white): where the centre is found")
+    figure.suptitle("masked beam stop (yellow): where the centre is found")
     return figure
