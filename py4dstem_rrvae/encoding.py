@@ -20,7 +20,7 @@ from .blocks import Positions
 from .codes import pack
 from .core.device import choose_device
 from .core.intensity import Intensity, are_counts
-from .core.model import LatentModel
+from .core.model import Inference, LatentModel
 from .core.polar import Detector, PolarGrid, PolarOperator, PolarTransform, center_of_mass
 from .frames import FloatArray, Frames
 
@@ -123,16 +123,33 @@ class Encoder:
 
 
 def angle_offset(
-    model: LatentModel, stabilised: Tensor, intensity: Intensity, grid: PolarGrid
+    model: LatentModel, stabilised: Tensor, intensity: Intensity, grid: PolarGrid, weight: Tensor
 ) -> float:
-    """Turn the model's zero onto the direction of the centre of mass, weighted by its size."""
+    """Turn the model's zero onto the direction of the centre of mass, weighted by its size.
+
+    ``weight (R, A)`` is 0 in the bins that a mask leaves nothing of.
+    """
     parts = [model.infer(x) for x in stabilised.split(CHUNK)]
     theta = torch.cat([p.angle for p in parts]).cpu()
     distinct = torch.cat([p.fold for p in parts]).cpu() == 1
     if not bool(distinct.any()):
         return 0.0
+    if bool((weight == 0).any()):
+        stabilised = _completed(model, stabilised, parts, weight)
     shift = center_of_mass(intensity.invert(stabilised), grid).cpu()
     shift = (shift - shift.mean())[distinct]
     ahead = shift * torch.exp(-1j * theta[distinct])
     mirrored = torch.cat([p.mirrored for p in parts]).cpu()[distinct]
     return float(torch.angle(torch.where(mirrored, ahead.conj(), ahead).sum()))
+
+
+@torch.inference_mode()
+def _completed(
+    model: LatentModel, stabilised: Tensor, parts: list[Inference], weight: Tensor
+) -> Tensor:
+    """Patterns with what the model expects where a mask leaves nothing.
+
+    Without it the centre of mass would lean away from a beam stop.
+    """
+    expected = [model.expected(p.z, torch.nan_to_num(p.angle), p.mirrored) for p in parts]
+    return torch.where(weight > 0, stabilised, torch.cat(expected))

@@ -177,7 +177,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
         settle_latents(model, parts[1], history, chance)
         dose = binned.sum(dim=(1, 2)).mean().item()
-        offset = angle_offset(model, stabilised, intensity, binner.grid)
+        offset = angle_offset(model, stabilised, intensity, binner.grid, binner.transform.weight)
         self.fitted_ = Fitted(
             model, binner.detector, source.q_units, binner.grid, intensity, dose, offset
         )

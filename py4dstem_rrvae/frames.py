@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .blocks import Positions, Task, walk
+from .core.center import estimate_center
 from .core.polar import Detector
 
 FloatArray = NDArray[np.float64]
@@ -138,7 +138,8 @@ class Frames:
 
     def located(self, patterns: NDArray[Any]) -> Frames:
         """Frames with the centre estimated from some of their ``patterns (n, H, W)``."""
-        return replace(self, center=estimate_center(patterns.mean(axis=0, dtype=float), self.mask))
+        mean = patterns.mean(axis=0, dtype=float)
+        return replace(self, center=estimate_center(mean, self.mask, self.matrix))
 
     def detector(self) -> Detector:
         """Geometry about the mean origin.
@@ -220,24 +221,3 @@ def unflatten(
         f"RRVAE (and its mask where pixels are left out); got {shape} for "
         f"{height} x {width} pixels"
     )
-
-
-def estimate_center(
-    mean_pattern: FloatArray, mask: NDArray[np.bool_] | None
-) -> tuple[float, float]:
-    """Centre of the bright disc of a mean pattern ``(H, W)``, as pixel index (row, col).
-
-    The centroid of the pixels above half of the bright level, each counted once: what the specimen
-    does inside the disc moves it less than an intensity-weighted centre of mass. Single hot or
-    dead pixels are removed by a 3 x 3 median first. The middle of a pattern without a disc.
-    """
-    mask = np.ones(mean_pattern.shape, dtype=bool) if mask is None else mask
-    pattern = np.where(mask, mean_pattern, mean_pattern[mask].min())
-    pattern = np.where(mask, ndimage.median_filter(pattern, 3, mode="nearest"), pattern)
-    low, high = np.quantile(pattern, (0.05, 0.995))
-    # Weights rise over the edge's width, so that the centre is sub-pixel.
-    weight = np.clip((pattern - low) / max(high - low, 1e-30) * 2 - 0.5, 0, 1)
-    if not weight.any():
-        return (pattern.shape[0] - 1) / 2, (pattern.shape[1] - 1) / 2
-    row, col = ndimage.center_of_mass(weight)
-    return float(row), float(col)

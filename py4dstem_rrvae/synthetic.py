@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Diffraction-like patterns whose class, turn and deformation are known, for tests and benchmarks.
 
-No physics: each pattern is a smooth function of (radius, angle) sampled on a square detector,
-turned, scaled to a dose and given Poisson noise. Because the expected counts are known, so is the
+No physics: each pattern is a smooth function of (radius, angle) sampled on a detector, turned,
+scaled to a dose and given Poisson noise. A `Camera` distorts where the function is sampled, so
+that nothing is interpolated. Because the expected counts are known, so is the
 Cramer-Rao bound of the turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,64 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Shape = Callable[[Array, Array, Array, Array], Array]
 """Intensity at (radius, angle) of patterns with (label, deformation), all broadcast together."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """How a detector sees the plane of q, whose unit is a pixel of the undistorted detector.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Detector pixels ``(H, W)``.
+    center : ndarray, shape (2,) or (n, 2), or None
+        Pixel index of q = 0, one for all patterns or one each; None: the middle.
+    matrix : ndarray, shape (2, 2)
+        Pixel offset from the centre to q.
+    gain : ndarray, shape (H, W), or None
+        Share of its electrons that a pixel counts: 0 where it is dead or behind a beam stop.
+    dark : ndarray, shape (H, W), or None
+        Expected counts of a pixel without beam: large where it is hot.
+    """
+
+    shape: tuple[int, int] = (48, 48)
+    center: Array | None = None
+    matrix: Array = field(default_factory=lambda: np.eye(2))
+    gain: Array | None = None
+    dark: Array | None = None
+
+    @property
+    def origin(self) -> Array:
+        """Pixel index of q = 0, shape (2,) or (n, 2)."""
+        if self.center is None:
+            return (np.asarray(self.shape) - 1) / 2
+        return np.asarray(self.center, dtype=float)
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """True where a pixel counts electrons and nothing else; None where all do."""
+        if self.gain is None and self.dark is None:
+            return None
+        kept = np.ones(self.shape, dtype=bool)
+        kept &= True if self.gain is None else self.gain > 0
+        kept &= True if self.dark is None else self.dark == 0
+        return kept
+
+    def part(self, which: slice) -> Camera:
+        """Camera of some of the patterns."""
+        origin = self.origin
+        return replace(self, center=origin[which] if origin.ndim == 2 else origin)
+
+    def plane(self) -> tuple[Array, Array]:
+        """Row and column of q at each pixel, both of shape (1 or n, H, W)."""
+        index = np.moveaxis(np.indices(self.shape), 0, -1)
+        q = (index - self.origin.reshape(-1, 1, 1, 2)) @ np.asarray(self.matrix).T
+        return q[..., 0], q[..., 1]
+
+    def record(self, expected: Array) -> Array:
+        """Expected counts of ``expected (n, H, W)`` electrons at the pixels."""
+        counted = expected if self.gain is None else expected * self.gain
+        return counted if self.dark is None else counted + self.dark
 
 
 @dataclass(frozen=True)
@@ -93,16 +152,23 @@ def _twisted_rings(radius: Array, angle: Array, twist: Array, deformation: Array
     return twisted
 
 
-def _expected(shape: Shape, size: int, counts: float, angle: Array, *parameters: Array) -> Array:
-    """Expected counts per pixel, shape (n, size, size)."""
-    axis = (np.arange(size) - (size - 1) / 2) / (size / 2)
-    row, col = np.meshgrid(axis, axis, indexing="ij")
+def _expected(
+    shape: Shape,
+    size: int,
+    counts: float,
+    angle: Array,
+    *parameters: Array,
+    camera: Camera | None = None,
+) -> Array:
+    """Expected counts per pixel, shape (n, H, W)."""
+    camera = camera or Camera((size, size))
+    row, col = (q / (size / 2) for q in camera.plane())
     radius, phi = np.hypot(row, col), np.arctan2(col, row)
     column = [p[:, None, None] for p in (angle, *parameters)]
-    intensity = shape(radius[None], phi[None] - column[0], *column[1:])
+    intensity = shape(radius, phi - column[0], *column[1:])
     intensity = np.where(radius <= 1, intensity, 0.0)
     scaled: Array = counts * intensity / intensity.sum(axis=(1, 2), keepdims=True)
-    return scaled
+    return camera.record(scaled)
 
 
 def _draw(
@@ -113,38 +179,57 @@ def _draw(
     size: int,
     counts: float,
     random_state: int,
+    camera: Camera | None = None,
 ) -> Patterns:
     rng = np.random.default_rng(random_state)
     label = rng.integers(len(parameter), size=n)
     angle = rng.uniform(0, 2 * np.pi, n)
     deformation = rng.uniform(-1, 1, n)
-    parameters = (parameter[label], deformation)
+    camera = camera or Camera((size, size))
+    frames, information = np.empty((n, *camera.shape), dtype=np.uint16), np.empty(n)
     step = 1e-4
-    expected = _expected(shape, size, counts, angle, *parameters)
-    slope = _expected(shape, size, counts, angle + step, *parameters) - expected
-    information = np.sum((slope / step) ** 2 / np.maximum(expected, 1e-12), axis=(1, 2))
-    frames = rng.poisson(expected).astype(np.uint16)
+    for start in range(0, n, 500):
+        part = slice(start, start + 500)
+        parameters = (parameter[label[part]], deformation[part])
+        seen = camera.part(part)
+        expected, turned = (
+            _expected(shape, size, counts, angle[part] + turn, *parameters, camera=seen)
+            for turn in (0.0, step)
+        )
+        slope = (turned - expected) / step
+        information[part] = np.sum(slope**2 / np.maximum(expected, 1e-12), axis=(1, 2))
+        frames[part] = rng.poisson(expected)
     return Patterns(frames, label, angle, deformation, fold[label], 1 / np.sqrt(information))
 
 
 def lobes(
-    n: int = 2000, *, size: int = 48, counts: float = 5000.0, random_state: int = 0
+    n: int = 2000,
+    *,
+    size: int = 48,
+    counts: float = 5000.0,
+    random_state: int = 0,
+    numbers: tuple[int, ...] = (2, 3, 6),
+    camera: Camera | None = None,
 ) -> Patterns:
-    """Three classes that differ in nothing but their number of lobes: 2, 3 and 6.
+    """Classes that differ in nothing but their number of lobes.
 
     Parameters
     ----------
     n
         Number of patterns.
     size
-        Detector pixels along each side.
+        Pixels along each side of the undistorted detector; patterns end at q = size / 2.
     counts
-        Expected counts per pattern.
+        Expected counts per pattern, before any are lost in a beam stop.
     random_state
         Seed.
+    numbers
+        Lobes of each class.
+    camera
+        Detector that records the patterns; None: the undistorted one.
     """
-    number = np.array([2, 3, 6])
-    return _draw(_lobed_ring, number.astype(float), number, n, size, counts, random_state)
+    number = np.array(numbers)
+    return _draw(_lobed_ring, number.astype(float), number, n, size, counts, random_state, camera)
 
 
 def twisted_rings(

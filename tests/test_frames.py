@@ -7,10 +7,9 @@ import dask.array as da
 import h5py
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from py4dstem_rrvae import blocks
-from py4dstem_rrvae.frames import Frames, estimate_center
+from py4dstem_rrvae.frames import Frames
 
 SHAPE = (3, 5, 9, 11)
 PATTERNS = np.random.default_rng(0).poisson(5.0, SHAPE).astype(np.uint16)
@@ -232,50 +231,3 @@ def test_one_centre_serves_all_positions():
 def test_unknown_centre_has_to_be_located_first():
     with pytest.raises(ValueError, match="the centre is unknown"):
         Frames(PATTERNS).detector()
-
-
-CENTER = (20.35, 26.8)
-
-
-def disc(shape=(44, 52), center=CENTER, radius=12.0):
-    row, col = np.indices(shape)
-    distance = np.hypot(row - center[0], col - center[1])
-    return 40 / (1 + np.exp((distance - radius) / 0.8)) + 1.0
-
-
-@pytest.mark.parametrize("center", [CENTER, (18.0, 30.0), (25.5, 20.25)])
-@pytest.mark.parametrize("radius", [6.0, 12.0, 16.0])
-def test_centre_of_a_disc(center, radius):
-    found = estimate_center(disc(center=center, radius=radius), None)
-    assert found == pytest.approx(center, abs=0.1)
-
-
-def test_centre_despite_hot_and_dead_pixels():
-    pattern = disc()
-    rng = np.random.default_rng(0)
-    hot, dead = rng.integers(0, 44, (2, 15)), rng.integers(0, 44, (2, 30))
-    pattern[tuple(dead)] = 0
-    pattern[tuple(hot)] = 1e5
-    assert estimate_center(pattern, None) == pytest.approx(CENTER, abs=0.1)
-
-
-def test_centre_despite_structure_within_the_disc():
-    row, col = np.indices((44, 52))
-    tilted = disc() * (1 + 0.015 * (row - CENTER[0]) - 0.01 * (col - CENTER[1]))
-    found, mass = (
-        np.hypot(*np.subtract(place, CENTER))
-        for place in (estimate_center(tilted, None), ndimage.center_of_mass(tilted))
-    )
-    assert found < 0.8 * mass
-
-
-def test_masked_pixels_do_not_move_the_centre():
-    pattern, mask = disc(), np.ones((44, 52), dtype=bool)
-    mask[:6] = False
-    pattern[:6] = 1e4
-    assert estimate_center(pattern, mask) == pytest.approx(CENTER, abs=0.1)
-
-
-def test_centre_of_a_noisy_scan():
-    patterns = np.random.default_rng(0).poisson(disc() / 10, (200, 44, 52))
-    assert Frames(patterns).located(patterns).detector().center == pytest.approx(CENTER, abs=0.1)

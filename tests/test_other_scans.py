@@ -74,3 +74,77 @@ def test_refit_takes_the_dose_from_the_scan(trained, unseen, codes):
 def test_refit_leaves_the_model_as_it_was(trained, lobes, unseen, codes):
     trained.encode(lobes.frames * 2, background="refit")
     np.testing.assert_array_equal(trained.encode(unseen.frames).z, codes.z)
+
+
+CAMERAS = {
+    "48 pixels": synthetic.Camera((48, 48)),
+    "96 pixels": synthetic.Camera((96, 96), matrix=np.eye(2) / 2),
+    "camera length x 1.25": synthetic.Camera((60, 60), matrix=np.eye(2) / 1.25),
+    "camera length / 1.25": synthetic.Camera((40, 40), matrix=np.eye(2) * 1.25),
+}
+
+
+def recorded(name, n, seed):
+    camera = CAMERAS[name]
+    truth = synthetic.lobes(n, counts=4000, random_state=seed, camera=camera)
+    return truth, Frames(
+        truth.frames, camera.origin, Q_SIZE * camera.matrix, camera.mask, q_units="A^-1"
+    )
+
+
+@pytest.fixture(scope="module")
+def on_camera():
+    """Model trained on a camera and its codes of unseen patterns, made once per camera."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            estimator = RRVAE(**LEARNED).fit(recorded(name, 600, 0)[1])
+            made[name] = estimator, estimator.encode(recorded(name, 300, 1)[1])
+        return made[name]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("trained", "other"),
+    [
+        ("48 pixels", "96 pixels"),
+        ("96 pixels", "48 pixels"),
+        ("48 pixels", "camera length x 1.25"),
+        ("48 pixels", "camera length / 1.25"),
+        ("96 pixels", "camera length / 1.25"),
+    ],
+)
+def test_codes_of_another_camera_agree(trained, other, on_camera):
+    estimator, want = on_camera(trained)
+    truth, frames = recorded(other, 300, 1)
+    found = estimator.encode(frames, background="refit")
+    # The draws differ in their noise too.
+    alive = want.z.std(axis=0) > 0
+    moved = np.abs(found.z - want.z)[:, alive] / want.z[:, alive].std(axis=0)
+    assert np.median(moved) < 0.15
+    assert (found.fold == truth.fold).mean() > 0.9
+    # Both angles are of the model's own zero.
+    apart = np.abs(np.angle(np.exp(1j * truth.fold * (found.angle - want.angle)))) / truth.fold
+    assert np.nanmedian(apart / truth.bound) < 3
+
+
+def test_a_camera_length_that_is_not_calibrated_moves_the_latents(on_camera):
+    """What shows that the test above can fail."""
+    estimator, want = on_camera("48 pixels")
+    _, right = recorded("camera length x 1.25", 300, 1)
+    wrong = Frames(right.patterns, right.center, Q_SIZE * np.eye(2), q_units="A^-1")
+    moved = [
+        np.median(np.abs(estimator.encode(f, background="refit").z - want.z) / want.z.std(axis=0))
+        for f in (right, wrong)
+    ]
+    assert moved[1] > 2 * moved[0]
+
+
+def test_a_camera_that_sees_less_is_refused_in_one_sentence(on_camera):
+    estimator, _ = on_camera("48 pixels")
+    _, frames = recorded("96 pixels", 8, 1)
+    less = Frames(frames.patterns, frames.center, 0.5 * frames.matrix, q_units="A^-1")
+    with pytest.raises(ValueError, match=r"the model sees q up to .* A\^-1; the circle on this"):
+        estimator.encode(less, background="refit")

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where estimates of the centre end up, for mean patterns whose centre is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from py4dstem_rrvae.core.center import estimate_center
+from py4dstem_rrvae.synthetic import Camera, Shape, _expected, _lobed_ring
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Estimate = Callable[[Array, Mask | None], tuple[float, float]]
+
+SIZE = 64
+STOPS = ("none", "masked", "in the data")
+
+
+def _disc(radius: Array, angle: Array, tilt: Array, _: Array) -> Array:
+    """A bright disc, brighter on one side by `tilt`, and a dim lobed ring around it."""
+    disc = (1 + tilt * radius * np.cos(angle)) / (1 + np.exp((radius - 0.4) / 0.02))
+    return disc + 0.02 * _lobed_ring(radius - 0.15, angle, np.float64(3), np.float64(0)) + 0.005
+
+
+def _spots(radius: Array, angle: Array, _: Array, __: Array) -> Array:
+    """A central disc and six Bragg discs of unequal brightness."""
+    row, col = radius * np.cos(angle), radius * np.sin(angle)
+    spots = [(0.0, 0.0, 1.0)]
+    spots += [(0.55, np.pi / 3 * k + 0.2, 0.15 + 0.1 * np.cos(k)) for k in range(6)]
+    pattern = np.full_like(radius, 0.003)
+    for r, phi, height in spots:
+        distance = np.hypot(row - r * np.cos(phi), col - r * np.sin(phi))
+        pattern = pattern + height / (1 + np.exp((distance - 0.15) / 0.015))
+    return pattern
+
+
+def mean_pattern(scene: str, camera: Camera, rng: np.random.Generator) -> Array:
+    """Mean of 1,000 patterns of 5,000 counts, all from one grain except in "rings"."""
+    turns = rng.uniform(0, 2 * np.pi, 400 if scene == "rings" else 1)
+    shapes: dict[str, tuple[Shape, float]] = {
+        "disc": (_disc, 0.0),
+        "disc, brighter on one side": (_disc, 0.5),
+        "Bragg discs": (_spots, 0.0),
+        "rings": (_lobed_ring, 3.0),
+    }
+    shape, parameter = shapes[scene]
+    parameters = np.full(len(turns), parameter), rng.uniform(-1, 1, len(turns))
+    expected = _expected(shape, SIZE, 5000.0, turns, *parameters, camera=camera)
+    mean: Array = rng.poisson(expected.mean(axis=0) * 1000) / 1000
+    return mean
+
+
+SCENES = ("disc", "disc, brighter on one side", "Bragg discs", "rings")
+
+
+def beam_stop(shape: tuple[int, int], center: Array, angle: float, width: float = 6.0) -> Array:
+    """Gain of pixels around a rod with a round end, 1.5 widths across, over the beam."""
+    row, col = (np.moveaxis(np.indices(shape), 0, -1) - center).transpose(2, 0, 1)
+    along, across = row * np.cos(angle) + col * np.sin(angle), col * np.cos(angle)
+    across = across - row * np.sin(angle)
+    rod = (along > 0) & (np.abs(across) < width / 2)
+    return np.where(rod | (np.hypot(row, col) < 0.75 * width), 0.0, 1.0)
+
+
+def mass(pattern: Array, mask: Mask | None) -> tuple[float, float]:
+    """Centre of mass of what the mask keeps."""
+    row, col = ndimage.center_of_mass(pattern if mask is None else pattern * mask)
+    return float(row), float(col)
+
+
+def half_level(pattern: Array, mask: Mask | None) -> tuple[float, float]:
+    """Centroid of the pixels above half of the bright level."""
+    from py4dstem_rrvae.core import center
+
+    kept = np.ones(pattern.shape, dtype=bool) if mask is None else mask
+    return center._bright_centroid(center._despiked(pattern, kept), kept)
+
+
+ESTIMATES: dict[str, Estimate] = {
+    "centre of mass": mass,
+    "bright pixels' centroid": half_level,
+    "estimate_center": estimate_center,
+}
+
+
+def errors(scene: str, stop: str, estimate: Estimate, seeds: Iterable[int]) -> Array:
+    """Distance in pixels of estimates from the truth, which lies up to 5 pixels off the middle."""
+    found = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        center = (SIZE - 1) / 2 + rng.uniform(-5, 5, 2)
+        # Nobody puts the stop exactly on the beam.
+        head = center + rng.uniform(-1.5, 1.5, 2)
+        gain = beam_stop((SIZE, SIZE), head, rng.uniform(0, 2 * np.pi))
+        camera = Camera((SIZE, SIZE), center, gain=None if stop == "none" else gain)
+        pattern = mean_pattern(scene, camera, rng)
+        place = estimate(pattern, camera.mask if stop == "masked" else None)
+        found.append(np.hypot(*(np.asarray(place) - center)))
+    return np.array(found)
+
+
+def estimates(seeds: Iterable[int]) -> list[dict[str, str]]:
+    """Median and worst error in pixels of each estimate."""
+    seeds = list(seeds)
+    rows = []
+    for scene in SCENES:
+        for stop in STOPS:
+            row = {"mean pattern": scene, "beam stop": stop}
+            for name, estimate in ESTIMATES.items():
+                error = errors(scene, stop, estimate, seeds)
+                row[name] = f"{np.median(error):.2f}, {error.max():.2f}"
+            rows.append(row)
+    return rows

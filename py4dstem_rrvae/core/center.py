@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the direct beam is, from a mean pattern."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+FloatArray = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+# Lines that pass the centre by more than this many pixels end up without a say.
+PASSING_BY = 1.0
+# Below this share of the edges' weight that points at the centre, there is no circle to see.
+LEAST_AGREEMENT = 0.3
+
+
+def estimate_center(
+    mean_pattern: FloatArray, mask: Mask | None = None, matrix: FloatArray | None = None
+) -> tuple[float, float]:
+    """Centre of the discs or rings of a mean pattern, as pixel index (row, col).
+
+    The gradient of a circle's edge points at its centre. The point is looked for that the lines
+    along the gradients meet in, weighted with the squared gradient; lines that pass it by, as those
+    from the edges of a beam stop, lose their say.
+
+    Parameters
+    ----------
+    mean_pattern : ndarray, shape (H, W)
+        Mean of many patterns. Single hot or dead pixels are removed by a 3 x 3 median.
+    mask : ndarray of bool, shape (H, W), or None
+        True where a pixel is kept.
+    matrix : ndarray, shape (2, 2), or None
+        Pixel offset to isotropic q, in which circles are circles; None: the identity.
+
+    Returns
+    -------
+    (float, float)
+        Centroid of the bright pixels where the lines do not meet; the middle of a pattern without
+        bright pixels.
+
+    Notes
+    -----
+    Lines along gradients: R. Parthasarathy, Nat. Methods 9, 724 (2012); here with weights that are
+    iterated to become robust (Geman-McClure).
+    """
+    mask = np.ones(mean_pattern.shape, dtype=bool) if mask is None else mask
+    pattern = _despiked(np.asarray(mean_pattern, dtype=float), mask)
+    bright = _bright_centroid(pattern, mask)
+    to_q = np.eye(2) if matrix is None else np.asarray(matrix) / _pixel(matrix)
+    # The noise of counts is alike everywhere in square roots, and a slant of the disc counts less.
+    place, gradient = _gradients(np.sqrt(np.maximum(pattern, 0)), mask)
+    place, gradient = place @ to_q.T, gradient @ np.linalg.inv(to_q)
+    weight = (gradient**2).sum(axis=1)
+    if not weight.sum() > 0:
+        return bright
+    starts = to_q @ bright, _meeting_point(place, gradient, np.ones(len(place)))
+    width = max(min(pattern.shape) / 8, PASSING_BY)
+    found = [_robust_meeting_point(place, gradient, start, width) for start in starts]
+    point, agreement = max(found, key=lambda pair: pair[1])
+    row, col = np.linalg.solve(to_q, point)
+    on_detector = 0 <= row <= pattern.shape[0] - 1 and 0 <= col <= pattern.shape[1] - 1
+    return (float(row), float(col)) if on_detector and agreement > LEAST_AGREEMENT else bright
+
+
+def _pixel(matrix: FloatArray) -> float:
+    return float(np.sqrt(abs(np.linalg.det(matrix))))
+
+
+def _despiked(pattern: FloatArray, mask: Mask) -> FloatArray:
+    """Median of 3 x 3 pixels, with the nearest kept pixel in place of a masked one."""
+    if not mask.all():
+        _, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
+        pattern = pattern[tuple(nearest)]
+    despiked: FloatArray = ndimage.median_filter(pattern, 3, mode="nearest")
+    return despiked
+
+
+def _bright_centroid(pattern: FloatArray, mask: Mask) -> tuple[float, float]:
+    """Centroid of the pixels above half of the bright level, each counted once."""
+    low, high = np.quantile(pattern[mask], (0.05, 0.995))
+    # Weights rise over the edge's width, so that the centre is sub-pixel.
+    weight = np.clip((pattern - low) / max(high - low, 1e-30) * 2 - 0.5, 0, 1) * mask
+    if not weight.any():
+        return (pattern.shape[0] - 1) / 2, (pattern.shape[1] - 1) / 2
+    row, col = ndimage.center_of_mass(weight)
+    return float(row), float(col)
+
+
+def _gradients(pattern: FloatArray, mask: Mask) -> tuple[FloatArray, FloatArray]:
+    """Places (n, 2) and gradients (n, 2) of planes fitted to the kept pixels around each pixel."""
+    offset = np.arange(-3, 4)
+    bell = np.exp(-0.5 * (offset / 1.0) ** 2)
+
+    def moment(values: FloatArray, row: int, col: int) -> FloatArray:
+        along_rows = ndimage.correlate1d(values, bell * offset**row, axis=0, mode="constant")
+        total: FloatArray = ndimage.correlate1d(
+            along_rows, bell * offset**col, axis=1, mode="constant"
+        )
+        return total
+
+    powers = [(0, 0), (1, 0), (0, 1)]
+    kept = mask.astype(float)
+    normal = np.stack([[moment(kept, a + c, b + d) for a, b in powers] for c, d in powers])
+    right = np.stack([moment(kept * pattern, *power) for power in powers])
+    normal, right = np.moveaxis(normal, (0, 1), (2, 3)), np.moveaxis(right, 0, 2)
+    # A pixel with fewer than half of its neighbours kept has no plane worth fitting.
+    enough = mask & (normal[..., 0, 0] > 0.5 * bell.sum() ** 2)
+    plane = np.linalg.solve(normal[enough], right[enough][..., None])[..., 0]
+    return np.argwhere(enough).astype(float), plane[:, 1:]
+
+
+def _meeting_point(place: FloatArray, gradient: FloatArray, weight: FloatArray) -> FloatArray:
+    """Point of least weighted squared distance from the lines along the gradients."""
+    across = np.stack([-gradient[:, 1], gradient[:, 0]], axis=1)
+    normal = (across * weight[:, None]).T @ across
+    right = (across * weight[:, None]).T @ (across * place).sum(axis=1)
+    point: FloatArray = np.linalg.lstsq(normal, right, rcond=None)[0]
+    return point
+
+
+def _robust_meeting_point(
+    place: FloatArray, gradient: FloatArray, start: FloatArray, width: float
+) -> tuple[FloatArray, float]:
+    """Meeting point of most of the lines near `start`, and the share of weight that agrees."""
+    steepness = np.maximum(np.linalg.norm(gradient, axis=1), 1e-30)
+    across = np.stack([-gradient[:, 1], gradient[:, 0]], axis=1) / steepness[:, None]
+    point = start
+    widths = np.geomspace(width, PASSING_BY, 6).repeat(5)
+    for near in widths:
+        distance = (across * (point - place)).sum(axis=1)
+        say = 1 / (1 + (distance / near) ** 2) ** 2
+        point = _meeting_point(place, gradient, say)
+    return point, float(np.average(say, weights=steepness**2))
