@@ -13,20 +13,25 @@ from . import _accessor
 
 if TYPE_CHECKING:
     from . import datasets as datasets
+    from .anomaly import anomaly as anomaly
     from .codes import Codes as Codes
     from .estimator import RRVAE as RRVAE
     from .frames import Frames as Frames
     from .maps import LatentMap as LatentMap
     from .maps import latent_maps as latent_maps
+    from .selection import latent_dims as latent_dims
 
 __version__ = "0.1.0"
-__all__ = ["RRVAE", "Codes", "Frames", "LatentMap", "__version__", "datasets", "latent_maps"]
+__all__ = ["RRVAE", "Codes", "Frames", "LatentMap", "__version__", "anomaly", "datasets"]
+__all__ += ["latent_dims", "latent_maps"]
 
 _HOMES = {
     "RRVAE": "estimator",
     "Codes": "codes",
     "Frames": "frames",
     "LatentMap": "maps",
+    "anomaly": "anomaly",
+    "latent_dims": "selection",
     "latent_maps": "maps",
 }
 _MODULES = (
@@ -37,6 +42,7 @@ _MODULES = (
     "frames",
     "maps",
     "plot",
+    "selection",
     "signals",
     "simulate",
 )

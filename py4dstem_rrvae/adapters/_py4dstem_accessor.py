@@ -62,6 +62,10 @@ class DataCubeAccessor:
         """Attach the host's COM and DPC; see `py4dstem.compare`."""
         return py4dstem.compare(self.host, energy=energy, max_iter=max_iter, mask=mask)
 
+    def anomaly(self, *, neighbourhood: float = 0.0) -> RealSlice:
+        """Attach how unusual each pattern is; see `py4dstem.anomaly`."""
+        return py4dstem.anomaly(self.host, neighbourhood=neighbourhood)
+
     def plot(self) -> Figure:
         """Draw the attached maps; see `py4dstem.plot`."""
         return py4dstem.plot(self.host)

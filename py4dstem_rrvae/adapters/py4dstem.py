@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from py4DSTEM import DataCube, RealSlice
 
 from .. import __version__
+from ..anomaly import anomaly_map
 from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import LatentMap, latent_maps
 from ..options import ScanBackground
 from . import _models, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
-from ._py4dstem_tree import ABOUT_DPC, ABOUT_FIT, ABOUT_MAP, ENDINGS
+from ._py4dstem_tree import ABOUT_ANOMALY, ABOUT_DPC, ABOUT_FIT, ABOUT_MAP, ENDINGS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -160,8 +161,34 @@ def compare(
     return _attach(datacube, maps, ABOUT_DPC, {"energy_eV": energy} | parameters)
 
 
+def anomaly(datacube: DataCube, *, neighbourhood: float = 0.0) -> RealSlice:
+    """Attach how far each pattern lies from what is usual in the scan, from the attached maps.
+
+    `fit` and `encode` remove it again, since it belongs to the maps that they replace.
+
+    Parameters
+    ----------
+    datacube
+        With latent maps; its data are not read.
+    neighbourhood
+        In scan positions; see `anomaly.anomaly`.
+
+    Raises
+    ------
+    ValueError
+        If no latent maps are attached, or they do not suit.
+    """
+    node = _node(datacube)
+    if node is None or ABOUT_FIT not in _py4dstem_tree.kinds(node):
+        raise ValueError("the datacube has no latent maps to judge by: call fit or encode first")
+    _py4dstem_tree.check_fresh(datacube, node)
+    codes, collapsed = _py4dstem_tree.codes(node)
+    map_ = anomaly_map(codes, collapsed=collapsed, neighbourhood=neighbourhood)
+    return _attach(datacube, [map_], ABOUT_ANOMALY, {"neighbourhood": neighbourhood})["anomaly"]
+
+
 def plot(datacube: DataCube) -> Figure:
-    """Draw COM, DPC and latent maps, whichever are attached, in one figure with scale bars.
+    """Draw COM, DPC, latent maps and anomaly, whichever are attached, in one figure with scale bars.
 
     Raises
     ------
@@ -346,12 +373,7 @@ def _attach(
     if node is None:
         node = Node(NODE)
         cube.attach(node)
-    # New latent maps make a comparison with another calibration worthless, not the reverse.
-    outdated = [
-        other
-        for other in _py4dstem_tree.kinds(node)
-        if other == kind or (other == ABOUT_DPC and _py4dstem_tree.differ(node, other, record))
-    ]
+    outdated = _py4dstem_tree.outdated(node, kind, record)
     for name in _py4dstem_tree.names(node):
         if _py4dstem_tree.made_by(node.tree(name)) in outdated:
             node.tree(name).cut(root_metadata=True)
