@@ -13,7 +13,7 @@ from . import _accessor
 
 if TYPE_CHECKING:
     from . import datasets as datasets
-    from .anomaly import anomaly as anomaly
+    from .anomalies import anomaly as anomaly
     from .codes import Codes as Codes
     from .estimator import RRVAE as RRVAE
     from .frames import Frames as Frames
@@ -30,12 +30,13 @@ _HOMES = {
     "Codes": "codes",
     "Frames": "frames",
     "LatentMap": "maps",
-    "anomaly": "anomaly",
+    "anomaly": "anomalies",
     "latent_dims": "selection",
     "latent_maps": "maps",
 }
 _MODULES = (
     "adapters",
+    "anomalies",
     "cli",
     "datasets",
     "estimator",

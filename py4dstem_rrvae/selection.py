@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -127,8 +128,8 @@ def latent_dims(frames: Any, dims: Sequence[int] = (1, 2, 3, 4), **options: Any)
 def enough(results: Sequence[LatentDim]) -> LatentDim:
     """The smallest model that no larger one beats.
 
-    To beat it takes a rise of the likelihood by more than two paired standard errors and 2 % of the
-    rise from the worst to the best model.
+    To beat it takes more latents that are not switched off, and a likelihood that is higher by more
+    than two paired standard errors and 2 % of the rise from the worst to the best model.
 
     Raises
     ------
@@ -141,7 +142,7 @@ def enough(results: Sequence[LatentDim]) -> LatentDim:
     least = LEAST_SHARE * (max(means) - min(means))
     ordered = sorted(results, key=lambda one: one.latent_dim)
     for k, one in enumerate(ordered):
-        gains = [other.gain(one) for other in ordered[k + 1 :]]
+        gains = [other.gain(one) for other in ordered[k + 1 :] if other.live > one.live]
         if all(rise <= max(LEAST_GAIN * error, least) for rise, error in gains):
             return one
     return ordered[-1]
@@ -151,7 +152,7 @@ def _estimators(dims: Sequence[int], options: dict[str, Any]) -> list[RRVAE]:
     if "latent_dim" in options:
         raise TypeError("latent_dims takes dims instead of latent_dim; got both")
     dims = list(dims)
-    if not dims or any(b <= a for a, b in zip(dims, dims[1:], strict=False)):
+    if not dims or any(b <= a for a, b in pairwise(dims)):
         raise ValueError(f"dims must be rising numbers of latents; got {dims}")
     estimators = [RRVAE(dim, **options) for dim in dims]
     for estimator in estimators:

@@ -194,8 +194,8 @@ def two_deformations(
 
     def shape(radius: Array, angle: Array, height: Array, deformation: Array) -> Array:
         middle = np.exp(height - 0.5 * (radius / 0.2) ** 2)
-        ring: Array = _lobed_ring(radius, angle, np.array(3.0), deformation)
-        return ring + middle
+        both: Array = _lobed_ring(radius, angle, np.array(3.0), deformation) + middle
+        return both
 
     rng = np.random.default_rng(random_state)
     angle, deformation = rng.uniform((0, -1), (2 * np.pi, 1), (n, 2)).T

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..anomaly import anomaly_map
+from ..anomalies import anomaly_map
 from ..codes import Codes
 from ..signals import LatentMap1D, LatentMap2D
 from . import _hyperspy_maps
@@ -26,7 +26,7 @@ def anomaly(
     maps
         Of `hyperspy.fit` or `hyperspy.encode` on it.
     neighbourhood
-        In scan positions; see `anomaly.anomaly`. Along two scan axes; those of a series are not
+        In scan positions; see `anomalies.anomaly`. Along two scan axes; those of a series are not
         averaged over.
 
     Raises

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from py4DSTEM import DataCube, RealSlice
 
 from .. import __version__
-from ..anomaly import anomaly_map
+from ..anomalies import anomaly_map
 from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import LatentMap, latent_maps
@@ -162,16 +162,9 @@ def compare(
 
 
 def anomaly(datacube: DataCube, *, neighbourhood: float = 0.0) -> RealSlice:
-    """Attach how far each pattern lies from what is usual in the scan, from the attached maps.
+    """Attach how unusual each pattern is, from the attached maps; `fit` and `encode` remove it.
 
-    `fit` and `encode` remove it again, since it belongs to the maps that they replace.
-
-    Parameters
-    ----------
-    datacube
-        With latent maps; its data are not read.
-    neighbourhood
-        In scan positions; see `anomaly.anomaly`.
+    `neighbourhood` is in scan positions; see `anomalies.anomaly`.
 
     Raises
     ------
@@ -188,7 +181,7 @@ def anomaly(datacube: DataCube, *, neighbourhood: float = 0.0) -> RealSlice:
 
 
 def plot(datacube: DataCube) -> Figure:
-    """Draw COM, DPC, latent maps and anomaly, whichever are attached, in one figure with scale bars.
+    """Draw COM, DPC, latent maps and anomaly, whichever are attached, with scale bars.
 
     Raises
     ------
