@@ -81,9 +81,9 @@ def test_a_missing_site_is_found_from_its_neighbourhood():
 
 
 def test_a_perfect_lattice_has_no_such_place():
-    score = anomaly(codes(lattice()), neighbourhood=4)
     z, near = patch()
-    assert score.max() < 0.5 * anomaly(codes(z), neighbourhood=4)[near].max()
+    assert anomaly(codes(lattice()), neighbourhood=4).max() < 3
+    assert anomaly(codes(z), neighbourhood=4)[near].max() > 3
 
 
 @pytest.mark.parametrize("neighbourhood", [0, 2])
