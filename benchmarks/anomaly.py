@@ -102,13 +102,13 @@ def integrated(rows: Array, cols: Array) -> Array:
 
 
 def raw_baselines(case: Case) -> tuple[dict[str, Array], Array]:
-    """Maps before smoothing and rectifying, and the PCA scores."""
+    """Maps before smoothing and rectifying, and 5 PCA scores of variance-stabilised patterns."""
     frames = case.patterns.astype(float)
     row, col = (np.arange(n) - c for n, c in zip(frames.shape[-2:], case.center, strict=True))
     total = frames.sum(axis=(-1, -2))
     rows, cols = (frames.sum(-1) @ row / total, frames.sum(-2) @ col / total)
     outside = np.hypot(row[:, None], col) > 1.05 * case.edge
-    flat = frames.reshape(-1, row.size * col.size)
+    flat = 2 * np.sqrt(frames.reshape(-1, row.size * col.size) + 0.375)
     pca = PCA(5, random_state=0).fit(flat)
     scores = pca.transform(flat)
     residual = np.linalg.norm(flat - pca.inverse_transform(scores), axis=1)
@@ -125,7 +125,7 @@ def baselines(case: Case, sigma: float) -> dict[str, Array]:
     """Deviation of each from what the scan shows, smoothed as the anomaly's codes are."""
     maps, scores = raw_baselines(case)
     found = {name: robust(gaussian_filter(map_, sigma)) for name, map_ in maps.items()}
-    flat = gaussian_filter(scores, (sigma, sigma, 0))[..., :2].reshape(-1, 2)
+    flat = gaussian_filter(scores, (sigma, sigma, 0)).reshape(-1, scores.shape[-1])
     distance = np.sqrt(MinCovDet(random_state=0).fit(flat).dist_)
     return found | {"PCA scores": distance.reshape(case.patterns.shape[:2])}
 
@@ -212,7 +212,7 @@ def map_figure(case: Case, codes: Codes) -> Figure:
             values,
             cmap="magma",
             vmin=0,
-            vmax=np.percentile(values, 99.7),
+            vmax=5,
             extent=(0, width, height, 0),
         )
         for label, (row, col) in zip(case.labels, (case.defects + 0.5) * case.step, strict=True):
@@ -228,7 +228,7 @@ def map_figure(case: Case, codes: Codes) -> Figure:
             )
         ax.set_title(f"{name}\nAP {precision(case, values):.2f}", fontsize=9)
         ax.set_xlabel("Å", fontsize=8)
-        figure.colorbar(image, ax=ax, shrink=0.8).set_label("robust std", fontsize=8)
+        figure.colorbar(image, ax=ax, shrink=0.8, extend="max").set_label("robust std", fontsize=8)
     return figure
 
 

@@ -61,7 +61,8 @@ def anomaly(
     -----
     A pattern alone is judged by its live latents. A scan holds several kinds of sites, so their
     distribution is a Gaussian mixture; the squared distance is ``-2 log sum_k w_k exp(-D_k^2 / 2)``
-    with the Mahalanobis distances ``D_k`` from the components of weight ``w_k``. The weights make
+    with the Mahalanobis distances ``D_k`` from the components of weight ``w_k``, less that of the most
+    usual pattern. The weights make
     rare kinds far, which the log-density alone would not do for a rare but compact kind. A misfit
     (`Codes.error`) more than 3 robust standard deviations above that of its component adds what is
     beyond, as the other side of a right triangle.
@@ -136,7 +137,8 @@ def _from_kinds(z: FloatArray, misfit: FloatArray) -> FloatArray:
     mixture = GaussianMixture(KINDS, n_init=3, reg_covar=1e-4, random_state=0).fit(z)
     offset = z[:, None] - mixture.means_
     squared = np.einsum("nki,kij,nkj->nk", offset, mixture.precisions_, offset)
-    distance = _scaled(np.sqrt(-2 * logsumexp(-squared / 2, b=mixture.weights_, axis=1)))
+    mixed = -2 * logsumexp(-squared / 2, b=mixture.weights_, axis=1)
+    distance = _scaled(np.sqrt(mixed - mixed.min()))
     return np.hypot(distance, _excess(misfit, mixture.predict(z)))
 
 
