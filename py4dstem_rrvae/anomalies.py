@@ -61,8 +61,8 @@ def anomaly(
     -----
     A pattern alone is judged by its live latents. A scan holds several kinds of sites, so their
     distribution is a Gaussian mixture; the squared distance is ``-2 log sum_k w_k exp(-D_k^2 / 2)``
-    with the Mahalanobis distances ``D_k`` from the components of weight ``w_k``, less that of the most
-    usual pattern. The weights make
+    with the Mahalanobis distances ``D_k`` from the components of weight ``w_k``, less that of the
+    most usual pattern. The weights make
     rare kinds far, which the log-density alone would not do for a rare but compact kind. A misfit
     (`Codes.error`) more than 3 robust standard deviations above that of its component adds what is
     beyond, as the other side of a right triangle.
