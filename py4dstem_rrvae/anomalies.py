@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 KINDS = 3
-"""Components of the mixture: 2 can miss the vacancy of graphene, and 6 find less of both defects."""
+"""Components of the mixture: 2 can miss the vacancy of graphene, 6 find less of both defects."""
 USUAL_MISFIT = 3.0
 """Robust standard deviations of misfit that count for nothing: all of it would rank a lattice by
 how hard its sites are to decode, and lose the vacancy of graphene."""
