@@ -88,7 +88,8 @@ def simulated(case: str, turn: float, cache: Path | None) -> Frames:
     scan = simulate.intensities(case, turn=turn, random_state=0)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(file, patterns=scan.patterns, center=scan.center)
+        truth = {name: getattr(scan, name) for name in ("center", "q_per_pixel", "vacancies")}
+        np.savez(file, patterns=scan.patterns, **truth)
     return Frames(scan.patterns, center=scan.center)
 
 

@@ -13,6 +13,7 @@ from . import _accessor
 
 if TYPE_CHECKING:
     from . import datasets as datasets
+    from .anomalies import anomaly as anomaly
     from .codes import Codes as Codes
     from .descriptors import Descriptors as Descriptors
     from .descriptors import describe as describe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .frames import Frames as Frames
     from .maps import LatentMap as LatentMap
     from .maps import latent_maps as latent_maps
+    from .selection import latent_dims as latent_dims
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,8 +31,10 @@ __all__ = [
     "Frames",
     "LatentMap",
     "__version__",
+    "anomaly",
     "datasets",
     "describe",
+    "latent_dims",
     "latent_maps",
 ]
 
@@ -41,16 +45,20 @@ _HOMES = {
     "Codes": "codes",
     "Frames": "frames",
     "LatentMap": "maps",
+    "anomaly": "anomalies",
+    "latent_dims": "selection",
     "latent_maps": "maps",
 }
 _MODULES = (
     "adapters",
+    "anomalies",
     "cli",
     "datasets",
     "estimator",
     "frames",
     "maps",
     "plot",
+    "selection",
     "signals",
     "simulate",
 )

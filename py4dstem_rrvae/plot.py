@@ -6,9 +6,9 @@ Built on `Figure` alone: no window opens and pyplot's state stays as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -21,6 +21,9 @@ from matplotlib_scalebar.scalebar import ScaleBar
 from numpy.typing import NDArray
 
 from .maps import LatentMap
+
+if TYPE_CHECKING:
+    from .selection import LatentDim
 
 UNDEFINED = "0.15"
 FOLD_COLOURS = {
@@ -68,13 +71,13 @@ def maps_figure(
     collapsed: Container[str] = (),
     pixel_ratio: float = 1.0,
 ) -> Figure:
-    """Draw COM, DPC phase, latents, angle, fold and error side by side, with scale bars.
+    """Draw COM, DPC phase, latents, angle, fold, error, anomaly side by side, with scale bars.
 
     Parameters
     ----------
     maps
         Any of ``com_x`` with ``com_y``, ``dpc_phase``, ``phase``, ``z1``, ``z2``, ..., ``angle``
-        with ``fold``, and ``error``; each 2-D of one shape. Other names are not drawn.
+        with ``fold``, ``error`` and ``anomaly``; each 2-D of one shape. Other names are not drawn.
     pixel_size, units
         Distance between neighbouring positions, along a row where the two differ.
     title
@@ -99,7 +102,8 @@ def maps_figure(
     panels = _panels(maps, collapsed)
     if not panels:
         raise ValueError(
-            f"maps must hold one of com_x with com_y, dpc_phase, phase, z1, angle, fold, error; "
+            f"maps must hold one of com_x with com_y, dpc_phase, phase, z1, angle, fold, error, "
+            f"anomaly; "
             f"got {', '.join(maps) or 'none'}"
         )
     rows, columns = min(shapes)
@@ -141,9 +145,9 @@ def _panels(
         panels[label] = partial(_cyclic, angle.values * fold)
     if "fold" in maps:
         panels["fold"] = partial(_folds, maps["fold"].values)
-    if "error" in maps:
-        error = maps["error"]
-        panels["error"] = partial(_sequential, error.values, error.units, "magma")
+    for name in ("error", "anomaly"):
+        if name in maps:
+            panels[name] = partial(_sequential, maps[name].values, maps[name].units, "magma")
     return panels
 
 
@@ -179,7 +183,7 @@ def profiles_figure(
     ValueError
         If there is nothing to draw, or the maps are not 1-D of the positions' length.
     """
-    known = ("com_x", "com_y", *_latents(maps), "angle", "fold", "error")
+    known = ("com_x", "com_y", *_latents(maps), "angle", "fold", "error", "anomaly")
     names = [name for name in known if name in maps]
     wrong = {maps[name].values.shape for name in names} - {positions.shape}
     if not names or wrong:
@@ -299,3 +303,46 @@ def _add_scale_bar(ax: Axes, pixel_size: float, units: str, width: int) -> None:
             font_properties={"size": 8},
         )
     )
+
+
+def latent_dims_figure(results: Sequence[LatentDim], title: str | None = None) -> Figure:
+    """Draw what each latent of a comparison of model sizes is worth.
+
+    On the left the held-out log-likelihood that each size adds to that of the smallest, with its
+    standard error over patterns; on the right the KL divergence of each latent, switched-off ones
+    empty.
+
+    Parameters
+    ----------
+    results
+        From `latent_dims`.
+    title
+        Title of the figure.
+
+    Raises
+    ------
+    ValueError
+        If there are no results.
+    """
+    if not results:
+        raise ValueError("results must hold at least one model; got none")
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    rise, worth = figure.subplots(1, 2)
+    dims = [one.latent_dim for one in results]
+    gains, errors = zip(*(one.gain(results[0]) for one in results), strict=True)
+    rise.errorbar(dims, gains, yerr=errors, fmt="o-", capsize=3)
+    rise.set_ylabel(f"log-likelihood over {dims[0]} latent(s)\n(nats per held-out pattern)")
+    for one in results:
+        for k, kl in enumerate(one.kl):
+            shown = "none" if one.collapsed[k] else f"C{k}"
+            place = one.latent_dim + 0.12 * (k - (len(one.kl) - 1) / 2)
+            worth.plot(place, kl, "o", color=f"C{k}", markerfacecolor=shown)
+            worth.annotate(f"z{k + 1}", (place, kl), (0, 5), textcoords="offset points", fontsize=7)
+    worth.set_ylabel("KL divergence (nats per pattern)\nempty: switched off")
+    worth.margins(y=0.15)
+    for ax in (rise, worth):
+        ax.set_xlabel("latent_dim")
+        ax.set_xticks(dims)
+    if title is not None:
+        figure.suptitle(title, fontsize=12)
+    return figure

@@ -18,6 +18,7 @@ What a map is stands in its ``metadata.RRVAE``:
 | ``training_center`` | pixel (row, col) of the detector trained on |
 | ``collapsed`` | names of latents that carry nothing |
 | ``repeatability`` | of each latent between two noise draws |
+| ``neighbourhood`` | of the map anomaly alone: positions that the codes were averaged over |
 """
 
 from __future__ import annotations

@@ -260,6 +260,38 @@ def mirror_twins(
     return replace(drawn, hand=hand[drawn.label])
 
 
+def two_deformations(
+    n: int = 2000, *, size: int = 48, counts: float = 5000.0, random_state: int = 0
+) -> tuple[Patterns, Array]:
+    """One class of a 3-fold ring with two independent continuous deformations.
+
+    The first moves the ring by 6 %, as in `lobes`; the second moves counts from the ring to the
+    middle. Parameters as `lobes`.
+
+    Returns
+    -------
+    patterns : Patterns
+        Its `deformation` is the first.
+    second : ndarray, shape (n,)
+        The second, uniform in [-1, 1].
+    """
+    second = np.random.default_rng([random_state, 1]).uniform(-1, 1, n)
+
+    def shape(radius: Array, angle: Array, height: Array, deformation: Array) -> Array:
+        middle = np.exp(height - 0.5 * (radius / 0.2) ** 2)
+        both: Array = _lobed_ring(radius, angle, np.array(3.0), deformation) + middle
+        return both
+
+    rng = np.random.default_rng(random_state)
+    angle, deformation = rng.uniform((0, -1), (2 * np.pi, 1), (n, 2)).T
+    expected = _expected(shape, size, counts, angle, second, deformation)
+    slope = (_expected(shape, size, counts, angle + 1e-4, second, deformation) - expected) / 1e-4
+    bound = 1 / np.sqrt(np.sum(slope**2 / np.maximum(expected, 1e-12), axis=(1, 2)))
+    frames = rng.poisson(expected).astype(np.uint16)
+    label = np.zeros(n, dtype=np.int64)
+    return Patterns(frames, label, angle, deformation, np.full(n, 3), bound), second
+
+
 @dataclass(frozen=True)
 class Polycrystal:
     """A scan over a few large grains of two phases.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import hyperspy
+from . import _hyperspy_anomaly, hyperspy
 
 if TYPE_CHECKING:
     from hyperspy.signals import BaseSignal
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..descriptors import StillPart
     from ..estimator import RRVAE
     from ..options import ScanBackground
+    from ..signals import LatentMap1D, LatentMap2D
 
 
 class SignalAccessor:
@@ -28,6 +29,7 @@ class SignalAccessor:
         self.host = host
         self._maps: hyperspy.Maps | None = None
         self._comparison: dict[str, BaseSignal] = {}
+        self._anomaly: dict[str, BaseSignal] = {}
 
     @property
     def model(self) -> RRVAE:
@@ -61,6 +63,7 @@ class SignalAccessor:
             show_progressbar=show_progressbar,
             **options,
         )
+        self._anomaly = {}
         return self._maps
 
     def encode(
@@ -79,6 +82,7 @@ class SignalAccessor:
             lazy_output=lazy_output,
             show_progressbar=show_progressbar,
         )
+        self._anomaly = {}
         return self._maps
 
     def compare(
@@ -105,9 +109,23 @@ class SignalAccessor:
             show_progressbar=show_progressbar,
         )
 
+    def anomaly(self, *, neighbourhood: float = 0.0) -> LatentMap1D | LatentMap2D:
+        """How unusual each pattern is; see `_hyperspy_anomaly.anomaly`.
+
+        Raises
+        ------
+        ValueError
+            If neither `fit` nor `encode` has been called, or the maps do not suit.
+        """
+        if self._maps is None:
+            raise ValueError("this signal has no latent maps to judge by: call fit or encode first")
+        found = _hyperspy_anomaly.anomaly(self.host, self._maps, neighbourhood=neighbourhood)
+        self._anomaly = {"anomaly": found}
+        return found
+
     def plot(self, *, index: tuple[int, ...] = ()) -> Figure:
-        """Draw what `compare`, `fit` and `encode` gave last; see `hyperspy.plot`."""
-        maps = self._comparison | (self._maps or {})
+        """Draw what `compare`, `fit`, `encode`, `anomaly` gave last; see `hyperspy.plot`."""
+        maps = self._comparison | (self._maps or {}) | self._anomaly
         return hyperspy.plot(maps, index=index, title=self.host.metadata.General.title or None)
 
     def decomposition(self, **options: Any) -> RRVAE:

@@ -74,6 +74,10 @@ class DataCubeAccessor:
         """Attach symmetry scores; see `py4dstem.symmetry`."""
         return py4dstem.symmetry(self.host, kind=kind, background=background, mask=mask)
 
+    def anomaly(self, *, neighbourhood: float = 0.0) -> RealSlice:
+        """Attach how unusual each pattern is; see `py4dstem.anomaly`."""
+        return py4dstem.anomaly(self.host, neighbourhood=neighbourhood)
+
     def plot(self) -> Figure:
         """Draw the attached maps; see `py4dstem.plot`."""
         return py4dstem.plot(self.host)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading data cubes from any file that py4DSTEM opens."""
+"""Data cubes made of arrays, or read from any file that py4DSTEM opens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,42 @@ from typing import Any
 
 import py4DSTEM
 from emdfile import Node
+from numpy.typing import NDArray
 from py4DSTEM import DataCube
+
+
+def datacube(
+    patterns: NDArray[Any],
+    *,
+    scan_step: float,
+    q_per_pixel: float,
+    center: tuple[float, float],
+    name: str = "datacube",
+) -> DataCube:
+    """A calibrated stock `DataCube` whose detector axes are those of the scan.
+
+    Parameters
+    ----------
+    patterns
+        Shape (rows, cols, H, W).
+    scan_step
+        Distance between neighbouring positions, in angstrom.
+    q_per_pixel
+        Detector pixel, in 1/angstrom.
+    center
+        Detector pixel (row, col) of the undeflected beam.
+    name
+        Name of the data cube.
+    """
+    cube = DataCube(patterns, name=name)
+    calibration = cube.calibration
+    calibration.set_R_pixel_size(scan_step)
+    calibration.set_R_pixel_units("A")
+    calibration.set_Q_pixel_size(q_per_pixel)
+    calibration.set_Q_pixel_units("A^-1")
+    calibration.set_origin(tuple(float(index) for index in center))
+    calibration.set_QR_rotflip_degrees((0.0, False))
+    return cube
 
 
 def read(path: str | PathLike[str]) -> DataCube:

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from ..codes import Codes
 from ..maps import LatentMap, period_of
 
 ABOUT_FIT = "rrvae_params"
 ABOUT_DPC = "dpc_params"
 ABOUT_SYMMETRY = "symmetry_params"
-KINDS = (ABOUT_FIT, ABOUT_DPC, ABOUT_SYMMETRY)
+ABOUT_ANOMALY = "anomaly_params"
 ABOUT_MAP = "gen_params"
+KINDS = (ABOUT_FIT, ABOUT_DPC, ABOUT_SYMMETRY, ABOUT_ANOMALY)
 ENDINGS = (".h5", ".hdf5", ".emd", ".py4dstem")
 """File names that py4DSTEM takes for its own."""
 
@@ -43,6 +45,29 @@ def differ(node: Any, kind: str, record: dict[str, Any]) -> bool:
     return not all(
         key in about.keys and np.array_equal(about[key], value) for key, value in record.items()
     )
+
+
+def outdated(node: Any, kind: str, record: dict[str, Any]) -> list[str]:
+    """Kinds of maps that new ones of `kind`, of a calibration `record`, take the place of."""
+    found = {kind}
+    if kind == ABOUT_FIT:
+        found.add(ABOUT_ANOMALY)
+        # New latent maps make a comparison with another calibration worthless, not the reverse.
+        compared = {ABOUT_DPC, ABOUT_SYMMETRY}.intersection(kinds(node))
+        found.update(other for other in compared if differ(node, other, record))
+    return [other for other in kinds(node) if other in found]
+
+
+def codes(node: Any) -> tuple[Codes, list[bool]]:
+    """Codes of the attached latent maps, which may come from a file, and which are collapsed."""
+    about = node.metadata[ABOUT_FIT]
+    count = int(about["model"]["latent_dim"])
+    z, z_std = (
+        np.stack([node.tree(f"z{k}{end}").data for k in range(1, count + 1)], axis=-1)
+        for end in ("", "_std")
+    )
+    others = (node.tree(name).data for name in ("angle", "angle_std", "fold", "error"))
+    return Codes(z, z_std, *others), [f"z{k}" in about["collapsed"] for k in range(1, count + 1)]
 
 
 def check_fresh(cube: Any, node: Any) -> None:

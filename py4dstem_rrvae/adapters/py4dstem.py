@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from py4DSTEM import DataCube, RealSlice
 
 from .. import __version__
+from ..anomalies import anomaly_map
 from ..core.autocorrelation import SymmetryKind
 from ..descriptors import StillPart, describe
 from ..estimator import RRVAE
@@ -28,14 +29,22 @@ from ..frames import Frames
 from ..maps import LatentMap, latent_maps
 from ..options import ScanBackground
 from . import _models, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
-from ._py4dstem_files import read
-from ._py4dstem_tree import ABOUT_DPC, ABOUT_FIT, ABOUT_MAP, ABOUT_SYMMETRY, ENDINGS
+from ._py4dstem_files import datacube, read
+from ._py4dstem_tree import (
+    ABOUT_ANOMALY,
+    ABOUT_DPC,
+    ABOUT_FIT,
+    ABOUT_MAP,
+    ABOUT_SYMMETRY,
+    ENDINGS,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
     "Maps",
+    "anomaly",
     "compare",
     "datacube",
     "encode",
@@ -211,8 +220,27 @@ def symmetry(
     return _attach(datacube, found.values(), ABOUT_SYMMETRY, about)
 
 
+def anomaly(datacube: DataCube, *, neighbourhood: float = 0.0) -> RealSlice:
+    """Attach how unusual each pattern is, from the attached maps; `fit` and `encode` remove it.
+
+    `neighbourhood` is in scan positions; see `anomalies.anomaly`.
+
+    Raises
+    ------
+    ValueError
+        If no latent maps are attached, or they do not suit.
+    """
+    node = _node(datacube)
+    if node is None or ABOUT_FIT not in _py4dstem_tree.kinds(node):
+        raise ValueError("the datacube has no latent maps to judge by: call fit or encode first")
+    _py4dstem_tree.check_fresh(datacube, node)
+    codes, collapsed = _py4dstem_tree.codes(node)
+    map_ = anomaly_map(codes, collapsed=collapsed, neighbourhood=neighbourhood)
+    return _attach(datacube, [map_], ABOUT_ANOMALY, {"neighbourhood": neighbourhood})["anomaly"]
+
+
 def plot(datacube: DataCube) -> Figure:
-    """Draw COM, DPC and latent maps, whichever are attached, in one figure with scale bars.
+    """Draw COM, DPC, latent maps and anomaly, whichever are attached, with scale bars.
 
     Raises
     ------
@@ -263,40 +291,6 @@ def frames(datacube: DataCube) -> Frames:
         mask=None,
         q_units=calibration.get_Q_pixel_units(),
     )
-
-
-def datacube(
-    patterns: NDArray[Any],
-    *,
-    scan_step: float,
-    q_per_pixel: float,
-    center: tuple[float, float],
-    name: str = "datacube",
-) -> DataCube:
-    """A calibrated stock `DataCube` whose detector axes are those of the scan.
-
-    Parameters
-    ----------
-    patterns
-        Shape (rows, cols, H, W).
-    scan_step
-        Distance between neighbouring positions, in angstrom.
-    q_per_pixel
-        Detector pixel, in 1/angstrom.
-    center
-        Detector pixel (row, col) of the undeflected beam.
-    name
-        Name of the data cube.
-    """
-    cube = DataCube(patterns, name=name)
-    calibration = cube.calibration
-    calibration.set_R_pixel_size(scan_step)
-    calibration.set_R_pixel_units("A")
-    calibration.set_Q_pixel_size(q_per_pixel)
-    calibration.set_Q_pixel_units("A^-1")
-    calibration.set_origin(tuple(float(index) for index in center))
-    calibration.set_QR_rotflip_degrees((0.0, False))
-    return cube
 
 
 def save(
@@ -359,12 +353,7 @@ def _attach(
     if node is None:
         node = Node(NODE)
         cube.attach(node)
-    # New latent maps make a comparison with another calibration worthless, not the reverse.
-    outdated = [
-        other
-        for other in _py4dstem_tree.kinds(node)
-        if other == kind or (other != ABOUT_FIT and _py4dstem_tree.differ(node, other, record))
-    ]
+    outdated = _py4dstem_tree.outdated(node, kind, record)
     for name in _py4dstem_tree.names(node):
         if _py4dstem_tree.made_by(node.tree(name)) in outdated:
             node.tree(name).cut(root_metadata=True)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How unusual each pattern is, from the maps of a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..anomalies import anomaly_map
+from ..codes import Codes
+from ..signals import LatentMap1D, LatentMap2D
+from . import _hyperspy_maps
+
+
+def anomaly(
+    signal: Any, maps: Mapping[str, Any], *, neighbourhood: float = 0.0
+) -> LatentMap1D | LatentMap2D:
+    """How far each pattern lies from what is usual in the scan.
+
+    Parameters
+    ----------
+    signal
+        The scan; its data are not read.
+    maps
+        Of `hyperspy.fit` or `hyperspy.encode` on it.
+    neighbourhood
+        In scan positions; see `anomalies.anomaly`. Along two scan axes; those of a series are not
+        averaged over.
+
+    Raises
+    ------
+    ValueError
+        If the maps do not suit.
+    """
+    codes = _codes(maps)
+    gone = maps["z1"].metadata.RRVAE.collapsed
+    collapsed = [f"z{k}" in gone for k in range(1, codes.z.shape[-1] + 1)]
+    map_ = anomaly_map(codes, collapsed=collapsed, neighbourhood=neighbourhood)
+    about = {"neighbourhood": neighbourhood, "collapsed": list(gone)}
+    result = _hyperspy_maps.to_signal(signal, map_, about)
+    return result.as_lazy() if maps["z1"]._lazy else result
+
+
+def _codes(maps: Mapping[str, Any]) -> Codes:
+    latents = [name for name in maps if name[:1] == "z" and name[1:].isdigit()]
+    z, z_std = (
+        np.stack([np.asarray(maps[name + end].data) for name in latents], axis=-1)
+        for end in ("", "_std")
+    )
+    names = ("angle", "angle_std", "fold", "error")
+    return Codes(z, z_std, *(np.asarray(maps[name].data) for name in names))
