@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from . import angle
+from . import angle, evidence
 from .networks import PolarDecoder, PolarEncoder
 
 Background = Literal["auto", "mean", "radial"] | None
@@ -40,11 +40,12 @@ class Inference:
     Attributes
     ----------
     z, z_std : Tensor, shape (B, d)
-        Mean and standard deviation of the approximate posterior.
+        Mean of the approximate posterior, and by how much noise moves it: the posterior's standard
+        deviation times `LatentModel.spread`.
     angle, angle_std : Tensor, shape (B,)
-        Turn in radians and its posterior standard deviation (`angle.posterior`).
+        Turn in radians and its standard deviation (`angle.posterior`, times `angle_spread`).
     fold : Tensor of int64, shape (B,)
-        Rotational order of the decoded pattern (`angle.fold`).
+        Rotational order, of the decoded pattern as far as the data bear it out (`angle.fold`).
     error : Tensor, shape (B,)
         Root-mean-square residual at the best turn, in units of the model's noise.
     handedness : Tensor, shape (B,), or None
@@ -79,6 +80,8 @@ class LatentModel(nn.Module):
     background: nn.Parameter
     noise_variance: Tensor
     kept: Tensor
+    spread: Tensor
+    angle_spread: Tensor
 
     def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
         """Start what is not a network from ``patterns (n, R, A)``."""
@@ -125,6 +128,10 @@ class LatentModel(nn.Module):
         """Codes of ``x (B, R, A)``."""
         raise NotImplementedError
 
+    def measure_fixed(self, x: Tensor) -> None:
+        """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
+        raise NotImplementedError
+
     def order_latents(self, order: Tensor) -> None:
         """Renumber the latents: new latent j is the old ``order[j]``."""
         raise NotImplementedError
@@ -147,6 +154,7 @@ class PolarRRVAE(LatentModel):
     weight: Tensor
     scale: Tensor
     dof: Tensor
+    fixed: Tensor
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
         super().__init__()
@@ -161,6 +169,9 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("noise_variance", torch.ones(n_radial))
         self.register_buffer("dof", dof)
         self.register_buffer("kept", torch.ones(latent_dim))
+        self.register_buffer("fixed", torch.zeros(n_radial, n_angular))
+        self.register_buffer("spread", torch.ones(latent_dim))
+        self.register_buffer("angle_spread", torch.ones(()))
         self._masked = bool((weight < 1).any())
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
@@ -200,6 +211,7 @@ class PolarRRVAE(LatentModel):
                 turned += self.polar(*fit).sum(dim=0)
             self.background.copy_(mean - turned / len(patterns))
         self.measure_noise(patterns)
+        self.measure_fixed(patterns)
 
     def _start_background(self, patterns: Tensor, start: Start | None) -> None:
         mean = patterns.mean(dim=0)
@@ -364,17 +376,40 @@ class PolarRRVAE(LatentModel):
         overlap, turning = (change * turn).sum(dim=(1, 2, 3)), turn.square().sum(dim=(1, 2, 3))
         return overlap.square() / (turning * self.noise_variance.mean()).clamp(min=1e-12)
 
+    @torch.no_grad()
+    def measure_fixed(self, x: Tensor) -> None:
+        """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
+        turned, energy = [], []
+        for batch in x.split(512):
+            harmonics, theta = self._best_fit(batch, self.decode(self.encode(batch)[0]))
+            turned.append(self.polar(harmonics, theta))
+            angular = harmonics[..., 1:].abs().square().sum(dim=-1)
+            energy.append(2 * (angular / self.noise_variance).sum(dim=-1))
+        self.fixed.copy_(evidence.fixed_pattern(torch.cat(turned), torch.cat(energy)))
+
     @torch.inference_mode()
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, R, A)``."""
         z, log_variance = self.encode(x)
         harmonics, handedness = self._choose_hand(x, self.decode(z))
         _, turned = self.log_density(x, harmonics)
-        folds = angle.fold(harmonics / self.noise_variance.sqrt()[:, None])
-        theta, std = angle.posterior(turned, folds)
-        residual = self.squared_residual(x, harmonics, torch.nan_to_num(theta))
-        error = ((residual / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
-        return Inference(z, (0.5 * log_variance).exp(), theta, std, folds, error, handedness)
+        mode = angle.mode(turned)
+        sigma = self.noise_variance.sqrt()[:, None]
+        relative = harmonics / sigma
+        fitted = self.polar(harmonics, mode) / sigma
+        residual = (x - self.background) / sigma - fitted
+        gain = evidence.gain_by_order(residual, relative, mode, self.weight)
+        over_fixed = evidence.gain_over_fixed(residual, fitted, self.fixed / sigma, self.weight)
+        folds = angle.fold(relative, gain)
+        folds = torch.where(over_fixed < angle.EVIDENCE, 0, folds)
+        theta, std = angle.posterior(turned, folds, mode)
+        error = ((self.weight * residual.square()).sum(dim=(1, 2)) / self.dof.sum()).sqrt()
+        if handedness is not None:
+            handedness = torch.where(folds == 0, 0.5, handedness)
+        widest = std.clamp(min=math.pi / math.sqrt(3))
+        std = torch.minimum(std * self.angle_spread, widest)
+        z_std = (0.5 * log_variance).exp() * self.spread
+        return Inference(z, z_std, theta, std, folds, error, handedness)
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:
@@ -384,3 +419,4 @@ class PolarRRVAE(LatentModel):
         self.encoder.output.bias.copy_(self.encoder.output.bias[both])
         self.decoder.input.weight.copy_(self.decoder.input.weight[:, order])
         self.kept.copy_(self.kept[order])
+        self.spread.copy_(self.spread[order])
