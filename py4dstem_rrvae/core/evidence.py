@@ -13,8 +13,10 @@ from torch import Tensor
 from . import angle
 
 # A pattern is weak when it has less than this share of the angular energy of the strongest
-# patterns of its scan; fewer weak ones than this do not tell what they have in common.
+# patterns of its scan (this quantile); from fewer weak ones, what they have in common is not known.
 WEAK, STRONGEST, FEWEST = 0.1, 0.98, 8
+# A turn has to explain this share of its gain that a fixed pattern does not explain as well.
+SHARE = 0.5
 
 
 def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Tensor) -> Tensor:
@@ -36,39 +38,58 @@ def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Te
     return 2 * overlap + (weight.mean(dim=-1, keepdim=True) * power).sum(dim=-2)
 
 
-def gain_over_fixed(residual: Tensor, fitted: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
+def undirected(gain: Tensor, over_fixed: Tensor) -> Tensor:
+    """Whether a pattern fixed to the detector explains most of what the turn explains, (B,).
+
+    Parameters
+    ----------
+    gain : Tensor, shape (B, M)
+        From `gain_by_order`.
+    over_fixed : Tensor, shape (B,)
+        From `gain_over_fixed`.
+    """
+    return over_fixed < (SHARE * gain[:, 1:].sum(dim=-1)).clamp(min=angle.EVIDENCE)
+
+
+def gain_over_fixed(residual: Tensor, whole: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
     """Log-likelihood of the turned pattern over that of a fixed one, (B,).
 
     Parameters
     ----------
     residual : Tensor, shape (B, R, A)
         Pattern less the model's.
-    fitted : Tensor, shape (B, R, A)
-        Decoded and turned pattern, background apart.
+    whole : Tensor, shape (B, R, A)
+        The model's pattern, background and all.
     fixed : Tensor, shape (R, A)
-        What takes the place of `fitted`, apart from its mean over the angle.
+        What takes the place of its angular structure (`fixed_pattern`).
     weight : Tensor, shape (R, A)
     """
-    extra = fitted - fitted.mean(dim=-1, keepdim=True) - fixed
+    extra = angular(whole) - fixed
     return (weight * (residual + 0.5 * extra) * extra).sum(dim=(1, 2))
 
 
-def fixed_pattern(fitted: Tensor, energy: Tensor) -> Tensor:
-    """What the weak patterns of a scan have in common on the detector, (R, A).
+def fixed_pattern(background: Tensor, turned: Tensor) -> Tensor:
+    """Angular structure of patterns without a turn, (R, A): of the background, or of a vacuum.
 
-    Where they are turned at random that is nothing. Where they are not, nobody can tell a pattern
-    of one orientation from what is fixed to the detector, such as a background that was learned
-    from stronger patterns too and that the decoder has to take away again.
+    A background that is learned from strong patterns of one orientation holds part of them, and the
+    decoder has to take it away again where they are not. So what counts as fixed is what the weak
+    patterns of a scan have in common; where those are turned at random, that is the background.
+    Nobody can tell weak patterns of one orientation from what is fixed to the detector.
 
     Parameters
     ----------
-    fitted : Tensor, shape (n, R, A)
-        Decoded and turned patterns of the scan, in any units.
-    energy : Tensor, shape (n,)
-        Their angular energy in units of the noise.
+    background : Tensor, shape (R, A)
+    turned : Tensor, shape (n, R, A)
+        Decoded patterns of the scan, turned, without the background.
     """
+    background = angular(background)
+    whole = angular(turned) + background
+    alone, together = ((p.square().sum(dim=(1, 2))) for p in (whole - background, whole))
+    energy = torch.minimum(alone, together)
     weak = energy < WEAK * torch.quantile(energy, STRONGEST)
-    if int(weak.sum()) < FEWEST:
-        return torch.zeros_like(fitted[0])
-    common = fitted[weak].mean(dim=0)
-    return common - common.mean(dim=-1, keepdim=True)
+    return whole[weak].mean(dim=0) if int(weak.sum()) >= FEWEST else background
+
+
+def angular(patterns: Tensor) -> Tensor:
+    """``patterns (..., A)`` less their mean over the angle."""
+    return patterns - patterns.mean(dim=-1, keepdim=True)

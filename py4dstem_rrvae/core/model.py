@@ -379,13 +379,10 @@ class PolarRRVAE(LatentModel):
     @torch.no_grad()
     def measure_fixed(self, x: Tensor) -> None:
         """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
-        turned, energy = [], []
-        for batch in x.split(512):
-            harmonics, theta = self._best_fit(batch, self.decode(self.encode(batch)[0]))
-            turned.append(self.polar(harmonics, theta))
-            angular = harmonics[..., 1:].abs().square().sum(dim=-1)
-            energy.append(2 * (angular / self.noise_variance).sum(dim=-1))
-        self.fixed.copy_(evidence.fixed_pattern(torch.cat(turned), torch.cat(energy)))
+        fits = [self._best_fit(b, self.decode(self.encode(b)[0])) for b in x.split(512)]
+        turned = torch.cat([self.polar(*fit) for fit in fits])
+        sigma = self.noise_variance.sqrt()[:, None]
+        self.fixed.copy_(sigma * evidence.fixed_pattern(self.background / sigma, turned / sigma))
 
     @torch.inference_mode()
     def infer(self, x: Tensor) -> Inference:
@@ -396,12 +393,12 @@ class PolarRRVAE(LatentModel):
         mode = angle.mode(turned)
         sigma = self.noise_variance.sqrt()[:, None]
         relative = harmonics / sigma
-        fitted = self.polar(harmonics, mode) / sigma
-        residual = (x - self.background) / sigma - fitted
+        whole = (self.background + self.polar(harmonics, mode)) / sigma
+        residual = x / sigma - whole
         gain = evidence.gain_by_order(residual, relative, mode, self.weight)
-        over_fixed = evidence.gain_over_fixed(residual, fitted, self.fixed / sigma, self.weight)
+        over_fixed = evidence.gain_over_fixed(residual, whole, self.fixed / sigma, self.weight)
         folds = angle.fold(relative, gain)
-        folds = torch.where(over_fixed < angle.EVIDENCE, 0, folds)
+        folds = torch.where(evidence.undirected(gain, over_fixed), 0, folds)
         theta, std = angle.posterior(turned, folds, mode)
         error = ((self.weight * residual.square()).sum(dim=(1, 2)) / self.dof.sum()).sqrt()
         if handedness is not None:
