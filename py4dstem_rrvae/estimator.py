@@ -178,7 +178,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
         settle_latents(model, parts[1], history, chance)
         model.measure_fixed(stabilised)
-        calibrate(model, parts[1], chance)
+        calibrate(model, parts[1], intensity, chance)
         dose = binned.sum(dim=(1, 2)).mean().item()
         offset = angle_offset(model, stabilised, intensity, binner.grid)
         self.fitted_ = Fitted(
