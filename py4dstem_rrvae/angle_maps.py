@@ -61,7 +61,7 @@ def unwrap_angle(
         regions, count = label(fold == n)
         for k in range(1, count + 1):
             own = regions == k
-            phase = np.ma.masked_array(np.where(own, n * angle, 0.0), ~own)
+            phase: Any = np.ma.masked_array(np.where(own, n * angle, 0.0), ~own)
             # Wrapped to (-pi, pi], where the steps are looked for.
             unwrapped = unwrap_phase(np.angle(np.exp(1j * phase)), rng=0)
             turned = np.asarray(unwrapped)[own] / n
@@ -118,14 +118,14 @@ def _checked(
     angle: ArrayLike, fold: ArrayLike, mask: ArrayLike | None
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Angle, and fold of the same shape that is 0 wherever the angle is not to be used."""
-    angle = np.asarray(angle, dtype=float)
-    used = np.isfinite(angle)
-    for name, values in (("fold", fold), ("mask", mask)):
-        if values is not None and np.shape(values) not in {(), angle.shape}:
-            raise ValueError(f"{name} must have shape {angle.shape}; got {np.shape(values)}")
+    values = np.asarray(angle, dtype=float)
+    used = np.isfinite(values)
+    for name, other in (("fold", fold), ("mask", mask)):
+        if other is not None and np.shape(other) not in {(), values.shape}:
+            raise ValueError(f"{name} must have shape {values.shape}; got {np.shape(other)}")
     if mask is not None:
         used = used & np.asarray(mask, dtype=bool)
-    return angle, np.where(used, np.asarray(fold, dtype=np.int64), 0)
+    return values, np.where(used, fold, 0).astype(np.int64)
 
 
 def _weight(angle_std: ArrayLike, shape: tuple[int, ...]) -> FloatArray:

@@ -129,3 +129,25 @@ def angle_offset(
     ahead = shift * torch.exp(-1j * theta[distinct])
     mirrored = torch.cat([p.mirrored for p in parts]).cpu()[distinct]
     return float(torch.angle(torch.where(mirrored, ahead.conj(), ahead).sum()))
+
+
+def redraw(
+    clean: Tensor,
+    model: LatentModel,
+    transform: PolarTransform,
+    intensity: Intensity,
+    chance: torch.Generator,
+) -> Tensor:
+    """Stabilised patterns ``clean (n, R, A)`` as the detector would count them once more.
+
+    Where the intensity scale is not one of counts, the model's noise is added instead.
+    """
+    if intensity.kind != "sqrt":
+        noise = torch.randn(clean.shape, generator=chance).to(clean)
+        return clean + noise * model.bin_noise()
+    # Bins share pixels, so that noise drawn bin by bin would be too strong.
+    # Apple's backend has no sparse matrices.
+    host = "cpu" if clean.device.type == "mps" else clean.device
+    expected = transform.render(intensity.invert(clean).to(host)).cpu() / intensity.gain
+    counts = torch.poisson(expected, chance)
+    return intensity(intensity.gain * transform(counts.numpy())).to(clean.device)

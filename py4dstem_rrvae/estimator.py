@@ -24,7 +24,7 @@ from .core.mirror import MirrorRRVAE
 from .core.model import Background, LatentModel, PolarRRVAE
 from .core.polar import PolarGrid, PolarTransform
 from .core.training import Schedule, fit_model, settle_latents, split
-from .encoding import CHUNK, Binner, Encoder, angle_offset
+from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
 from .frames import Frames, unflatten
 from .model_file import Fitted
 from .options import (
@@ -178,7 +178,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
         settle_latents(model, parts[1], history, chance)
         model.measure_fixed(stabilised)
-        calibrate(model, parts[1], intensity, chance)
+        calibrate(model, parts[1], lambda x: redraw(x, model, binner.transform, intensity, chance))
         dose = binned.sum(dim=(1, 2)).mean().item()
         offset = angle_offset(model, stabilised, intensity, binner.grid)
         self.fitted_ = Fitted(

@@ -200,6 +200,12 @@ def folds(
     return _draw(_even_ring, number.astype(float), number, n, size, counts, random_state)
 
 
+def expected_folds(patterns: Patterns, *, counts: float) -> Array:
+    """Expected counts, shape (n, H, W), of patterns that `folds` drew with the same `counts`."""
+    parameters = (patterns.angle, patterns.fold.astype(float), patterns.deformation)
+    return _expected(_even_ring, patterns.frames.shape[-1], counts, *parameters)
+
+
 def mirror_twins(
     n: int = 2000, *, size: int = 48, counts: float = 5000.0, random_state: int = 0
 ) -> Patterns:

@@ -10,13 +10,13 @@ After the rrVAE of Oxley et al., npj Comput. Mater. 7 (2021), whose encoder gues
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from . import angle, evidence
+from .inference import Inference
 from .networks import PolarDecoder, PolarEncoder
 
 Background = Literal["auto", "mean", "radial"] | None
@@ -31,41 +31,6 @@ DRIFT_STEP = 0.05
 ADOPTION_STEPS = 15
 # Smallest noise of a ring, as a share of the signal's size.
 LEAST_NOISE = 0.02
-
-
-@dataclass(frozen=True)
-class Inference:
-    """What the model says of B patterns; d latents.
-
-    Attributes
-    ----------
-    z, z_std : Tensor, shape (B, d)
-        Mean of the approximate posterior, and by how much noise moves it: the posterior's standard
-        deviation times `LatentModel.spread`.
-    angle, angle_std : Tensor, shape (B,)
-        Turn in radians and its standard deviation (`angle.posterior`, times `angle_spread`).
-    fold : Tensor of int64, shape (B,)
-        Rotational order, of the decoded pattern as far as the data bear it out (`angle.fold`).
-    error : Tensor, shape (B,)
-        Root-mean-square residual at the best turn, in units of the model's noise.
-    handedness : Tensor, shape (B,), or None
-        Probability that the pattern is the mirror image of the decoded one (`mirror.MirrorRRVAE`);
-        None from a model that knows no mirror.
-    """
-
-    z: Tensor
-    z_std: Tensor
-    angle: Tensor
-    angle_std: Tensor
-    fold: Tensor
-    error: Tensor
-    handedness: Tensor | None = None
-
-    @property
-    def mirrored(self) -> Tensor:
-        """Whether `angle` is that of the mirror image, (B,)."""
-        hand = torch.zeros_like(self.error) if self.handedness is None else self.handedness
-        return hand > 0.5
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
