@@ -134,7 +134,7 @@ def _weight(angle_std: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
         raise ValueError(f"angle_std must have shape {shape}; got {std.shape}")
     if not np.all(std > 0):
         raise ValueError(f"angle_std must be positive; got {np.min(std)}")
-    weight: FloatArray = std**-2
+    weight: FloatArray = 1 / np.square(std)
     return weight
 
 
