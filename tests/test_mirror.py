@@ -183,7 +183,7 @@ def test_handedness_against_quadrature(kind, monkeypatch):
 
 def test_codes_of_the_mirror_image(monkeypatch):
     monkeypatch.setattr(angle, "DETECTABLE", 0.0)
-    model = mirror_model(scale=1.0, background=False)
+    model = mirror_model(scale=3.0, background=False)
     x = noisy(model, normal(4, 3))
     one, other = model.infer(x), model.infer(mirrored(x))
     np.testing.assert_allclose(other.handedness, 1 - one.handedness, atol=1e-9)

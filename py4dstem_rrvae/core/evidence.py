@@ -38,6 +38,20 @@ def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Te
     return 2 * overlap + (weight.mean(dim=-1, keepdim=True) * power).sum(dim=-2)
 
 
+def gain_without_mask(correlation: Tensor, harmonics: Tensor, theta: Tensor) -> Tensor:
+    """`gain_by_order` (B, M) from the log-density of the turn, where nothing is masked.
+
+    Parameters
+    ----------
+    correlation : complex Tensor, shape (B, K)
+        Coefficients of the log-density as a function of the turn.
+    harmonics : complex Tensor, shape (B, R, M)
+    theta : Tensor, shape (B,)
+    """
+    power = (harmonics.real.square() + harmonics.imag.square()).sum(dim=-2)
+    return 2 * angle.shifted(correlation, theta).real[:, : power.shape[-1]] - power
+
+
 def undirected(gain: Tensor, over_fixed: Tensor) -> Tensor:
     """Whether a pattern fixed to the detector explains most of what the turn explains, (B,).
 
@@ -64,8 +78,8 @@ def gain_over_fixed(residual: Tensor, whole: Tensor, fixed: Tensor, weight: Tens
         What takes the place of its angular structure (`fixed_pattern`).
     weight : Tensor, shape (R, A)
     """
-    extra = angular(whole) - fixed
-    return (weight * (residual + 0.5 * extra) * extra).sum(dim=(1, 2))
+    extra = angular(whole).sub_(fixed)
+    return torch.einsum("bra,bra,ra->b", torch.add(residual, extra, alpha=0.5), extra, weight)
 
 
 def fixed_pattern(background: Tensor, turned: Tensor) -> Tensor:

@@ -360,14 +360,15 @@ class PolarRRVAE(LatentModel):
         relative = harmonics / sigma
         whole = (self.background + self.polar(harmonics, mode)) / sigma
         residual = x / sigma - whole
-        gain = evidence.gain_by_order(residual, relative, mode, self.weight)
+        if self._masked:
+            gain = evidence.gain_by_order(residual, relative, mode, self.weight)
+        else:
+            gain = evidence.gain_without_mask(turned, relative, mode)
         over_fixed = evidence.gain_over_fixed(residual, whole, self.fixed / sigma, self.weight)
         folds = angle.fold(relative, gain)
         folds = torch.where(evidence.undirected(gain, over_fixed), 0, folds)
         theta, std = angle.posterior(turned, folds, mode)
         error = ((self.weight * residual.square()).sum(dim=(1, 2)) / self.dof.sum()).sqrt()
-        if handedness is not None:
-            handedness = torch.where(folds == 0, 0.5, handedness)
         widest = std.clamp(min=math.pi / math.sqrt(3))
         std = torch.minimum(std * self.angle_spread, widest)
         z_std = (0.5 * log_variance).exp() * self.spread
