@@ -19,8 +19,9 @@ from torch import Tensor
 from .blocks import Positions
 from .codes import pack
 from .core.device import choose_device
+from .core.inference import Inference
 from .core.intensity import Intensity, are_counts
-from .core.model import Inference, LatentModel
+from .core.model import LatentModel
 from .core.polar import Detector, PolarGrid, PolarOperator, PolarTransform, center_of_mass
 from .frames import FloatArray, Frames
 
@@ -153,3 +154,25 @@ def _completed(
     """
     expected = [model.expected(p.z, torch.nan_to_num(p.angle), p.mirrored) for p in parts]
     return torch.where(weight > 0, stabilised, torch.cat(expected))
+
+
+def redraw(
+    clean: Tensor,
+    model: LatentModel,
+    transform: PolarTransform,
+    intensity: Intensity,
+    chance: torch.Generator,
+) -> Tensor:
+    """Stabilised patterns ``clean (n, R, A)`` as the detector would count them once more.
+
+    Where the intensity scale is not one of counts, the model's noise is added instead.
+    """
+    if intensity.kind != "sqrt":
+        noise = torch.randn(clean.shape, generator=chance).to(clean)
+        return clean + noise * model.bin_noise()
+    # Bins share pixels, so that noise drawn bin by bin would be too strong.
+    # Apple's backend has no sparse matrices.
+    host = "cpu" if clean.device.type == "mps" else clean.device
+    expected = transform.render(intensity.invert(clean).to(host)).cpu() / intensity.gain
+    counts = torch.poisson(expected, chance)
+    return intensity(intensity.gain * transform(counts.numpy())).to(clean.device)

@@ -18,12 +18,13 @@ from sklearn.utils.validation import check_is_fitted
 from . import model_file
 from .adoption import check_fits, place, refit
 from .codes import Codes
+from .core.calibration import calibrate
 from .core.intensity import IntensityKind, choose_intensity
 from .core.mirror import MirrorRRVAE
 from .core.model import Background, LatentModel, PolarRRVAE
 from .core.polar import PolarGrid, PolarTransform
 from .core.training import Schedule, fit_model, settle_latents, split
-from .encoding import CHUNK, Binner, Encoder, angle_offset
+from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
 from .frames import Frames, unflatten
 from .model_file import Fitted
 from .options import (
@@ -176,6 +177,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.progress,
         )
         settle_latents(model, parts[1], history, chance)
+        model.measure_fixed(stabilised)
+        calibrate(model, parts[1], lambda x: redraw(x, model, binner.transform, intensity, chance))
         dose = binned.sum(dim=(1, 2)).mean().item()
         offset = angle_offset(model, stabilised, intensity, binner.grid, binner.transform.weight)
         self.fitted_ = Fitted(

@@ -20,7 +20,7 @@ from .core.polar import Detector, PolarGrid
 from .core.training import History
 
 KEY = "py4dstem_rrvae"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

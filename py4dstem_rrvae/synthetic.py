@@ -93,10 +93,11 @@ class Patterns:
     deformation : ndarray, shape (n,)
         Continuous deformation, uniform in [-1, 1].
     fold : ndarray of int, shape (n,)
-        The pattern repeats every ``2 pi / fold``.
+        The pattern repeats every ``2 pi / fold``; 0 where it has no direction.
     bound : ndarray, shape (n,)
         Cramer-Rao bound on the standard deviation of `angle`, radians:
         ``1 / sqrt(sum (d lambda / d angle)^2 / lambda)`` over the pixels' expected counts lambda.
+        Infinite where `fold` is 0.
     hand : ndarray of int, shape (n,), or None
         1 and -1 for classes that are mirror images of each other, 0 for one that is its own; None
         where this is not looked at.
@@ -111,13 +112,13 @@ class Patterns:
     hand: NDArray[np.int64] | None = None
 
     def angle_error(self, angle: Array) -> Array:
-        """Absolute error of `angle`, shape (n,), in radians, modulo the fold.
+        """Absolute error of `angle`, shape (n,), in radians, modulo the fold; NaN where that is 0.
 
         Classes share no common zero (how far is a triangle turned against a bar?), so each is
         allowed one constant offset, the one that minimises its median error.
         """
         error = np.full(len(angle), np.nan)
-        for label in np.unique(self.label):
+        for label in np.unique(self.label[self.fold > 0]):
             own = self.label == label
             error[own] = error_modulo(angle[own] - self.angle[own], 2 * np.pi / self.fold[own])
         return error
@@ -138,6 +139,15 @@ def _lobed_ring(radius: Array, angle: Array, lobes: Array, deformation: Array) -
     ring = np.exp(-0.5 * ((radius - 0.55 * (1 + 0.06 * deformation)) / 0.09) ** 2)
     lobed: Array = ring * np.exp(2.0 * np.cos(lobes * angle)) + 0.02
     return lobed
+
+
+def _even_ring(radius: Array, angle: Array, lobes: Array, deformation: Array) -> Array:
+    """A ring whose mean over the angle is the same for every number of lobes, 0 for none."""
+    ring = np.exp(-0.5 * ((radius - 0.55 * (1 + 0.06 * deformation)) / 0.09) ** 2)
+    # The mean of exp(k cos) over the circle is the Bessel function I0(k).
+    lobed = np.exp(2.0 * np.cos(lobes * angle)) / np.i0(2.0)
+    even: Array = ring * np.where(lobes > 0, lobed, 1.0) + 0.01
+    return even
 
 
 def _twisted_rings(radius: Array, angle: Array, twist: Array, deformation: Array) -> Array:
@@ -199,7 +209,9 @@ def _draw(
         slope = (turned - expected) / step
         information[part] = np.sum(slope**2 / np.maximum(expected, 1e-12), axis=(1, 2))
         frames[part] = rng.poisson(expected)
-    return Patterns(frames, label, angle, deformation, fold[label], 1 / np.sqrt(information))
+    bound = np.full(n, np.inf)
+    np.divide(1, np.sqrt(information), out=bound, where=fold[label] > 0)
+    return Patterns(frames, label, angle, deformation, fold[label], bound)
 
 
 def lobes(
@@ -243,6 +255,40 @@ def twisted_rings(
     twist = np.radians([0.0, 40.0, 80.0])
     fold = np.full(3, 3)
     return _draw(_twisted_rings, twist, fold, n, size, counts, random_state)
+
+
+def folds(
+    n: int = 2000,
+    *,
+    orders: tuple[int, ...] = (1, 2, 3, 4, 6, 0),
+    size: int = 48,
+    counts: float = 5000.0,
+    random_state: int = 0,
+) -> Patterns:
+    """Classes of one radial profile that differ in their rotational order alone.
+
+    Parameters
+    ----------
+    n
+        Number of patterns.
+    orders
+        Rotational order of each class; 0 is a ring that no turn changes, as of a vacuum or an
+        amorphous film.
+    size
+        Detector pixels along each side.
+    counts
+        Expected counts per pattern.
+    random_state
+        Seed.
+    """
+    number = np.array(orders)
+    return _draw(_even_ring, number.astype(float), number, n, size, counts, random_state)
+
+
+def expected_folds(patterns: Patterns, *, counts: float) -> Array:
+    """Expected counts, shape (n, H, W), of patterns that `folds` drew with the same `counts`."""
+    parameters = (patterns.angle, patterns.fold.astype(float), patterns.deformation)
+    return _expected(_even_ring, patterns.frames.shape[-1], counts, *parameters)
 
 
 def mirror_twins(

@@ -19,6 +19,9 @@ DETECTABLE = 25.0
 # At high dose no learned pattern is perfect: breaking harmonics also have to hold this share of
 # the pattern's whole angular energy.
 IMPERFECT = 0.01
+# And the pattern itself must be this much more probable with them, in nats: noise alone gives the
+# best of all turns half as much.
+EVIDENCE = 4.0
 # Folds looked for, largest first.
 FOLDS = (12, 10, 8, 6, 5, 4, 3, 2)
 # Angles a posterior is evaluated at, per harmonic; with harmonics a power of two, a grid that holds
@@ -69,14 +72,19 @@ def log_mean_exp(coefficients: Tensor) -> Tensor:
     return torch.logsumexp(values, dim=-1) - math.log(n) + narrow
 
 
-def fold(harmonics: Tensor) -> Tensor:
+def fold(harmonics: Tensor, gain: Tensor | None = None) -> Tensor:
     """Order of rotational symmetry that noise leaves undecided.
+
+    What breaks a symmetry has to be there in the decoded pattern and, where `gain` is given, in the
+    pattern it was decoded for.
 
     Parameters
     ----------
     harmonics : complex Tensor, shape (B, R, M)
         Orthonormal angular Fourier coefficients of decoded patterns, from order 0, in units of
         the noise of one bin.
+    gain : Tensor, shape (B, M), or None
+        What each order adds to the log-likelihood of the patterns (`evidence.gain_by_order`).
 
     Returns
     -------
@@ -92,9 +100,13 @@ def fold(harmonics: Tensor) -> Tensor:
     for n in reversed(FOLDS):
         breaking = energy[:, order % n != 0].sum(dim=-1)
         unbroken = breaking < (IMPERFECT * total).clamp(min=DETECTABLE)
+        if gain is not None:
+            unbroken |= gain[:, order % n != 0].sum(dim=-1) < EVIDENCE
         # What is left must itself be seen, or a faint pattern would pass for any high order.
         result[unbroken & (total - breaking >= DETECTABLE)] = n
     result[total < DETECTABLE] = 0
+    if gain is not None:
+        result[gain[:, 1:].sum(dim=-1) < EVIDENCE] = 0
     return result
 
 
@@ -131,7 +143,14 @@ def achiral(harmonics: Tensor) -> Tensor:
     return odd < (IMPERFECT * total).clamp(min=DETECTABLE)
 
 
-def posterior(log_likelihood: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
+def mode(log_likelihood: Tensor) -> Tensor:
+    """Most probable angle (B,) of a log-likelihood (B, K), uniform beforehand."""
+    return peak(log_likelihood, 2 * OVERSAMPLING * (log_likelihood.shape[-1] - 1))
+
+
+def posterior(
+    log_likelihood: Tensor, folds: Tensor, angle: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mode and standard deviation of the angle, uniform beforehand.
 
     Parameters
@@ -140,6 +159,8 @@ def posterior(log_likelihood: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
         Coefficients of the log-likelihood as a function of the angle.
     folds : Tensor of int64, shape (B,)
         From `fold`; the angle is only looked for modulo ``2 pi / fold``.
+    angle : Tensor, shape (B,), or None
+        The mode, where it is known already.
 
     Returns
     -------
@@ -150,7 +171,7 @@ def posterior(log_likelihood: Tensor, folds: Tensor) -> tuple[Tensor, Tensor]:
         angle, ``pi / sqrt(3)``, where the fold is 0.
     """
     n = 2 * OVERSAMPLING * (log_likelihood.shape[-1] - 1)
-    angle = peak(log_likelihood, n)
+    angle = mode(log_likelihood) if angle is None else angle
     values = evaluate(shifted(log_likelihood, angle), n)
     probability = torch.softmax(values, dim=-1)
     step = 2 * math.pi / n

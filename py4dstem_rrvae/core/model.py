@@ -10,13 +10,13 @@ After the rrVAE of Oxley et al., npj Comput. Mater. 7 (2021), whose encoder gues
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from . import angle
+from . import angle, evidence
+from .inference import Inference
 from .networks import PolarDecoder, PolarEncoder
 
 Background = Literal["auto", "mean", "radial"] | None
@@ -33,40 +33,6 @@ ADOPTION_STEPS = 15
 LEAST_NOISE = 0.02
 
 
-@dataclass(frozen=True)
-class Inference:
-    """What the model says of B patterns; d latents.
-
-    Attributes
-    ----------
-    z, z_std : Tensor, shape (B, d)
-        Mean and standard deviation of the approximate posterior.
-    angle, angle_std : Tensor, shape (B,)
-        Turn in radians and its posterior standard deviation (`angle.posterior`).
-    fold : Tensor of int64, shape (B,)
-        Rotational order of the decoded pattern (`angle.fold`).
-    error : Tensor, shape (B,)
-        Root-mean-square residual at the best turn, in units of the model's noise.
-    handedness : Tensor, shape (B,), or None
-        Probability that the pattern is the mirror image of the decoded one (`mirror.MirrorRRVAE`);
-        None from a model that knows no mirror.
-    """
-
-    z: Tensor
-    z_std: Tensor
-    angle: Tensor
-    angle_std: Tensor
-    fold: Tensor
-    error: Tensor
-    handedness: Tensor | None = None
-
-    @property
-    def mirrored(self) -> Tensor:
-        """Whether `angle` is that of the mirror image, (B,)."""
-        hand = torch.zeros_like(self.error) if self.handedness is None else self.handedness
-        return hand > 0.5
-
-
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL divergence of N(mean, variance) from N(0, 1), element by element."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
@@ -79,6 +45,8 @@ class LatentModel(nn.Module):
     background: nn.Parameter
     noise_variance: Tensor
     kept: Tensor
+    spread: Tensor
+    angle_spread: Tensor
 
     def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
         """Start what is not a network from ``patterns (n, R, A)``."""
@@ -125,6 +93,10 @@ class LatentModel(nn.Module):
         """Codes of ``x (B, R, A)``."""
         raise NotImplementedError
 
+    def measure_fixed(self, x: Tensor) -> None:
+        """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
+        raise NotImplementedError
+
     def order_latents(self, order: Tensor) -> None:
         """Renumber the latents: new latent j is the old ``order[j]``."""
         raise NotImplementedError
@@ -147,6 +119,7 @@ class PolarRRVAE(LatentModel):
     weight: Tensor
     scale: Tensor
     dof: Tensor
+    fixed: Tensor
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
         super().__init__()
@@ -161,6 +134,9 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("noise_variance", torch.ones(n_radial))
         self.register_buffer("dof", dof)
         self.register_buffer("kept", torch.ones(latent_dim))
+        self.register_buffer("fixed", torch.zeros(n_radial, n_angular))
+        self.register_buffer("spread", torch.ones(latent_dim))
+        self.register_buffer("angle_spread", torch.ones(()))
         self._masked = bool((weight < 1).any())
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
@@ -200,6 +176,7 @@ class PolarRRVAE(LatentModel):
                 turned += self.polar(*fit).sum(dim=0)
             self.background.copy_(mean - turned / len(patterns))
         self.measure_noise(patterns)
+        self.measure_fixed(patterns)
 
     def _start_background(self, patterns: Tensor, start: Start | None) -> None:
         mean = patterns.mean(dim=0)
@@ -364,17 +341,38 @@ class PolarRRVAE(LatentModel):
         overlap, turning = (change * turn).sum(dim=(1, 2, 3)), turn.square().sum(dim=(1, 2, 3))
         return overlap.square() / (turning * self.noise_variance.mean()).clamp(min=1e-12)
 
+    @torch.no_grad()
+    def measure_fixed(self, x: Tensor) -> None:
+        """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
+        fits = [self._best_fit(b, self.decode(self.encode(b)[0])) for b in x.split(512)]
+        turned = torch.cat([self.polar(*fit) for fit in fits])
+        sigma = self.noise_variance.sqrt()[:, None]
+        self.fixed.copy_(sigma * evidence.fixed_pattern(self.background / sigma, turned / sigma))
+
     @torch.inference_mode()
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, R, A)``."""
         z, log_variance = self.encode(x)
         harmonics, handedness = self._choose_hand(x, self.decode(z))
         _, turned = self.log_density(x, harmonics)
-        folds = angle.fold(harmonics / self.noise_variance.sqrt()[:, None])
-        theta, std = angle.posterior(turned, folds)
-        residual = self.squared_residual(x, harmonics, torch.nan_to_num(theta))
-        error = ((residual / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
-        return Inference(z, (0.5 * log_variance).exp(), theta, std, folds, error, handedness)
+        mode = angle.mode(turned)
+        sigma = self.noise_variance.sqrt()[:, None]
+        relative = harmonics / sigma
+        whole = (self.background + self.polar(harmonics, mode)) / sigma
+        residual = x / sigma - whole
+        if self._masked:
+            gain = evidence.gain_by_order(residual, relative, mode, self.weight)
+        else:
+            gain = evidence.gain_without_mask(turned, relative, mode)
+        over_fixed = evidence.gain_over_fixed(residual, whole, self.fixed / sigma, self.weight)
+        folds = angle.fold(relative, gain)
+        folds = torch.where(evidence.undirected(gain, over_fixed), 0, folds)
+        theta, std = angle.posterior(turned, folds, mode)
+        error = ((self.weight * residual.square()).sum(dim=(1, 2)) / self.dof.sum()).sqrt()
+        widest = std.clamp(min=math.pi / math.sqrt(3))
+        std = torch.minimum(std * self.angle_spread, widest)
+        z_std = (0.5 * log_variance).exp() * self.spread
+        return Inference(z, z_std, theta, std, folds, error, handedness)
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:
@@ -384,3 +382,4 @@ class PolarRRVAE(LatentModel):
         self.encoder.output.bias.copy_(self.encoder.output.bias[both])
         self.decoder.input.weight.copy_(self.decoder.input.weight[:, order])
         self.kept.copy_(self.kept[order])
+        self.spread.copy_(self.spread[order])

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `fold`, `z_std` and `angle_std` are worth, where the truth is known.
+
+``python -m benchmarks.uncertainty [--seeds 2] [--draws 50] [--figure-dir DIR]`` trains the defaults
+on `synthetic.folds` (1-, 2-, 3-, 4-, 6-fold and rotation-free patterns of one radial profile) at
+five doses, and prints confusion tables of the fold, the share of noise draws within 1 and 1.96
+standard deviations, and the angle's error over its Cramer-Rao bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from py4dstem_rrvae import RRVAE, synthetic
+
+from .quality import table
+
+Array = NDArray[np.float64]
+DOSES = (200, 1000, 5000, 20_000, 100_000)
+ORDERS = (1, 2, 3, 4, 6, 0)
+NOMINAL = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.6827, 0.8, 0.9, 0.95, 0.99])
+# Patterns whose noise is drawn again and again.
+REPEATED = 60
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one seed and dose; deviations in units of the standard deviation that was claimed."""
+
+    counts: int
+    seed: int
+    confusion: Array  # rows: true order; columns: ORDERS and another
+    ratio: Array  # per order but 0
+    z: Array  # (moves, d)
+    angle: Array  # (moves,)
+
+
+def measure(counts: int, seed: int, draws: int) -> Result:
+    """Train on one draw; score on others."""
+    trained = synthetic.folds(2000, counts=counts)
+    model = RRVAE(random_state=seed, progress=False, device="cpu").fit(trained.frames)
+    fresh = synthetic.folds(2000, counts=counts, random_state=1)
+    codes = model.encode(fresh.frames)
+    error = fresh.angle_error(np.where(codes.fold > 0, codes.angle, 0.0))
+    defined = [order for order in ORDERS if order]
+    ratio = [np.median((error / fresh.bound)[fresh.fold == n]) for n in defined]
+    return Result(
+        counts, seed, confusion(fresh.fold, codes.fold), np.array(ratio),
+        z_deviations(model, counts, draws), angle_deviations(fresh, codes),
+    )  # fmt: skip
+
+
+def confusion(truth: NDArray[np.int64], found: NDArray[np.int64]) -> Array:
+    """Share of each true order (rows) that was given each of `ORDERS`, or another (last column)."""
+    rows = [[np.mean(found[truth == n] == k) for k in ORDERS] for n in ORDERS]
+    shares = np.array(rows)
+    return np.column_stack([shares, 1 - shares.sum(axis=1)])
+
+
+def z_deviations(model: RRVAE, counts: int, draws: int) -> Array:
+    """Deviation of z from its mean over noise draws of the same patterns, over `z_std`."""
+    truth = synthetic.folds(REPEATED, counts=counts, random_state=2)
+    expected = synthetic.expected_folds(truth, counts=counts)
+    rng = np.random.default_rng(0)
+    codes = [model.encode(rng.poisson(expected)) for _ in range(draws)]
+    z, std = np.stack([c.z for c in codes]), np.stack([c.z_std for c in codes])
+    # The mean of the same draws is nearer to each of them than the true one.
+    deviation = (z - z.mean(axis=0)) * np.sqrt(draws / (draws - 1)) / std
+    return np.abs(deviation).reshape(-1, z.shape[-1])
+
+
+def angle_deviations(truth: synthetic.Patterns, codes) -> Array:
+    """Angle error over `angle_std`, where the fold is right."""
+    right = (codes.fold == truth.fold) & (truth.fold > 0)
+    error = truth.angle_error(np.where(codes.fold > 0, codes.angle, 0.0))
+    return (error / codes.angle_std)[right]
+
+
+def coverage(deviation: Array, nominal: Array = NOMINAL) -> Array:
+    """Share of deviations within the interval that a normal one keeps to with `nominal`."""
+    from scipy.stats import norm
+
+    return np.array([np.mean(deviation <= norm.ppf(0.5 + p / 2)) for p in nominal])
+
+
+def report(results: list[Result]) -> None:
+    for r in results:
+        head = [*(str(k) for k in ORDERS), "other"]
+        rows = [
+            {"true fold": str(n), **{k: f"{v:.3f}" for k, v in zip(head, row, strict=True)}}
+            for n, row in zip(ORDERS, r.confusion, strict=True)
+        ]
+        table(f"Fold found, {r.counts:,} counts, seed {r.seed}", rows)
+    table("Coverage of 68 % and 95 % intervals, and median angle error over its bound", [
+        {
+            "counts": f"{r.counts:,}",
+            "seed": str(r.seed),
+            **{f"z{k + 1}": covered(r.z[:, k]) for k in range(r.z.shape[1])},
+            "angle": covered(r.angle),
+            "error / bound, 1-, 2-, 3-, 4-, 6-fold": " ".join(f"{x:.2f}" for x in r.ratio),
+        }
+        for r in results
+    ])  # fmt: skip
+
+
+def covered(deviation: Array) -> str:
+    one, two = coverage(deviation, np.array([0.6827, 0.95]))
+    return f"{100 * one:.0f} / {100 * two:.0f}"
+
+
+def figures(results: list[Result], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in (
+        ("fold_confusion", draw_confusion),
+        ("coverage", draw_coverage),
+        ("angle_error", draw_error),
+    ):
+        figure = draw(results)
+        FigureCanvasAgg(figure)
+        figure.savefig(folder / f"{name}.png", dpi=110)
+
+
+def draw_confusion(results: list[Result]) -> Figure:
+    """Mean over the seeds, one panel a dose."""
+    doses = sorted({r.counts for r in results})
+    figure = Figure(figsize=(2.6 * len(doses) + 0.6, 3.1), layout="constrained")
+    axes = figure.subplots(1, len(doses), squeeze=False, sharey=True)[0]
+    for ax, dose in zip(axes, doses, strict=True):
+        share = np.mean([r.confusion for r in results if r.counts == dose], axis=0)
+        image = ax.imshow(share, vmin=0, vmax=1, cmap="Blues")
+        for (i, j), value in np.ndenumerate(share):
+            if value >= 0.0005:
+                colour = "white" if value > 0.5 else "black"
+                text = f"{100 * value:.1f}".removesuffix(".0")
+                ax.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
+        ax.set_xticks(range(len(ORDERS) + 1), [*ORDERS, "else"])
+        ax.set_yticks(range(len(ORDERS)), ORDERS)
+        ax.set(title=f"{dose:,} counts", xlabel="fold found")
+    axes[0].set_ylabel("true fold (0: no direction)")
+    figure.colorbar(image, ax=axes, label="share of the patterns", shrink=0.8)
+    return figure
+
+
+def draw_coverage(results: list[Result]) -> Figure:
+    doses = sorted({r.counts for r in results})
+    figure = Figure(figsize=(8.4, 4.1), layout="constrained")
+    for ax, name in zip(figure.subplots(1, 2, sharey=True), ("z", "angle"), strict=True):
+        ax.fill_between([0, 1], [-0.05, 0.95], [0.05, 1.05], color="0.9", label="within 5 points")
+        ax.plot([0, 1], [0, 1], color="0.5", lw=1)
+        for k, dose in enumerate(doses):
+            parts = [getattr(r, name).ravel() for r in results if r.counts == dose]
+            ax.plot(
+                NOMINAL, coverage(np.concatenate(parts)), ".-", color=f"C{k}", label=f"{dose:,}"
+            )
+        ax.set(title=name, xlabel="nominal share within the interval", xlim=(0, 1), ylim=(0, 1))
+    figure.axes[0].set_ylabel("observed share")
+    figure.axes[0].legend(title="counts", fontsize=8)
+    return figure
+
+
+def draw_error(results: list[Result]) -> Figure:
+    doses = sorted({r.counts for r in results})
+    figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+    ax = figure.subplots()
+    for k, order in enumerate(n for n in ORDERS if n):
+        values = [np.mean([r.ratio[k] for r in results if r.counts == d]) for d in doses]
+        ax.plot(doses, values, "o-", label=f"{order}-fold")
+    ax.axhline(0.674, color="0.5", lw=1)
+    ax.text(doses[-1], 0.68, "optimum", ha="right", va="bottom", color="0.4")
+    ax.axhline(0.81, color="0.5", lw=1, ls="--")
+    ax.text(doses[-1], 0.815, "1.2 x optimum", ha="right", va="bottom", color="0.4")
+    ax.set(xscale="log", xlabel="counts per pattern", ylim=(0.5, None))
+    ax.set_ylabel("median angle error / Cramér-Rao bound")
+    ax.legend(fontsize=8)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--draws", type=int, default=50)
+    parser.add_argument("--figure-dir", type=Path)
+    options = parser.parse_args()
+    results = [measure(c, s, options.draws) for c in DOSES for s in range(options.seeds)]
+    report(results)
+    if options.figure_dir:
+        figures(results, options.figure_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a pattern itself says for its turn: gains in log-likelihood over explanations without one.
+
+A decoder may have learned structure that some of its patterns lack. All tensors here are in units
+of the noise: residuals and patterns (B, R, A), harmonics (B, R, M), weights (R, A).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import angle
+
+# A pattern is weak when it has less than this share of the angular energy of the strongest
+# patterns of its scan (this quantile); from fewer weak ones, what they have in common is not known.
+WEAK, STRONGEST, FEWEST = 0.1, 0.98, 8
+# A turn has to explain this share of its gain that a fixed pattern does not explain as well.
+SHARE = 0.5
+
+
+def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Tensor) -> Tensor:
+    """What each order adds to the log-likelihood at the best turn, (B, M).
+
+    Parameters
+    ----------
+    residual : Tensor, shape (B, R, A)
+        Pattern less the model's, turned by theta.
+    harmonics : complex Tensor, shape (B, R, M)
+        Decoded pattern at turn zero.
+    theta : Tensor, shape (B,)
+    weight : Tensor, shape (R, A)
+        Share that the mask leaves of each bin. Products of two orders under it are left out.
+    """
+    spectrum = torch.fft.rfft(weight * residual, norm="ortho")[..., : harmonics.shape[-1]]
+    overlap = angle.shifted((spectrum * harmonics.conj()).sum(dim=-2), theta).real
+    power = harmonics.real.square() + harmonics.imag.square()
+    return 2 * overlap + (weight.mean(dim=-1, keepdim=True) * power).sum(dim=-2)
+
+
+def gain_without_mask(correlation: Tensor, harmonics: Tensor, theta: Tensor) -> Tensor:
+    """`gain_by_order` (B, M) from the log-density of the turn, where nothing is masked.
+
+    Parameters
+    ----------
+    correlation : complex Tensor, shape (B, K)
+        Coefficients of the log-density as a function of the turn.
+    harmonics : complex Tensor, shape (B, R, M)
+    theta : Tensor, shape (B,)
+    """
+    power = (harmonics.real.square() + harmonics.imag.square()).sum(dim=-2)
+    return 2 * angle.shifted(correlation, theta).real[:, : power.shape[-1]] - power
+
+
+def undirected(gain: Tensor, over_fixed: Tensor) -> Tensor:
+    """Whether a pattern fixed to the detector explains most of what the turn explains, (B,).
+
+    Parameters
+    ----------
+    gain : Tensor, shape (B, M)
+        From `gain_by_order`.
+    over_fixed : Tensor, shape (B,)
+        From `gain_over_fixed`.
+    """
+    return over_fixed < (SHARE * gain[:, 1:].sum(dim=-1)).clamp(min=angle.EVIDENCE)
+
+
+def gain_over_fixed(residual: Tensor, whole: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
+    """Log-likelihood of the turned pattern over that of a fixed one, (B,).
+
+    Parameters
+    ----------
+    residual : Tensor, shape (B, R, A)
+        Pattern less the model's.
+    whole : Tensor, shape (B, R, A)
+        The model's pattern, background and all.
+    fixed : Tensor, shape (R, A)
+        What takes the place of its angular structure (`fixed_pattern`).
+    weight : Tensor, shape (R, A)
+    """
+    extra = angular(whole).sub_(fixed)
+    return torch.einsum("bra,bra,ra->b", torch.add(residual, extra, alpha=0.5), extra, weight)
+
+
+def fixed_pattern(background: Tensor, turned: Tensor) -> Tensor:
+    """Angular structure of patterns without a turn, (R, A): of the background, or of a vacuum.
+
+    A background that is learned from strong patterns of one orientation holds part of them, and the
+    decoder has to take it away again where they are not. So what counts as fixed is what the weak
+    patterns of a scan have in common; where those are turned at random, that is the background.
+    Nobody can tell weak patterns of one orientation from what is fixed to the detector.
+
+    Parameters
+    ----------
+    background : Tensor, shape (R, A)
+    turned : Tensor, shape (n, R, A)
+        Decoded patterns of the scan, turned, without the background.
+    """
+    background = angular(background)
+    whole = angular(turned) + background
+    alone, together = ((p.square().sum(dim=(1, 2))) for p in (whole - background, whole))
+    energy = torch.minimum(alone, together)
+    weak = energy < WEAK * torch.quantile(energy, STRONGEST)
+    return whole[weak].mean(dim=0) if int(weak.sum()) >= FEWEST else background
+
+
+def angular(patterns: Tensor) -> Tensor:
+    """``patterns (..., A)`` less their mean over the angle."""
+    return patterns - patterns.mean(dim=-1, keepdim=True)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fold and defined angles: what the data do not bear out is not claimed."""
+
+import numpy as np
+import pytest
+import torch
+from test_model import new_model, normal
+
+from py4dstem_rrvae import RRVAE, synthetic
+from py4dstem_rrvae.core import angle, evidence
+
+ORDERS = (1, 2, 3, 4, 6, 0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return new_model()
+
+
+def pattern(model, share, noise=0.0):
+    """Gain by order of a pattern that has these shares (16,) of the decoded harmonics."""
+    harmonics = torch.zeros(1, 6, 16, dtype=torch.complex128)
+    harmonics[0, :, 3], harmonics[0, :, 1] = 4.0, 2.0
+    theta = torch.tensor([0.7], dtype=torch.float64)
+    residual = model.polar(harmonics * share, theta) + noise - model.polar(harmonics, theta)
+    return harmonics, evidence.gain_by_order(residual, harmonics, theta, torch.ones(6, 32).double())
+
+
+def test_gain_by_order_is_the_difference_of_log_likelihoods(model):
+    x = normal(1, 6, 32)
+    harmonics, gain = pattern(model, torch.zeros(16), x)
+    theta = torch.tensor([0.7], dtype=torch.float64)
+
+    def log_likelihood(kept):
+        return -0.5 * (x - model.polar(harmonics * kept, theta)).square().sum().item()
+
+    everything = torch.ones(16)
+    for order in (1, 3):
+        without = everything.clone()
+        without[order] = 0
+        want = log_likelihood(everything) - log_likelihood(without)
+        assert gain[0, order].item() == pytest.approx(want, rel=1e-9)
+
+
+def test_fold_takes_from_the_data_what_the_decoder_only_imagines(model):
+    harmonics, true = pattern(model, torch.ones(16))
+    _, flat = pattern(model, torch.zeros(16))
+    _, three = pattern(model, torch.arange(16) == 3)
+    assert angle.fold(harmonics).item() == 1
+    assert angle.fold(harmonics, true).item() == 1
+    assert angle.fold(harmonics, three).item() == 3
+    assert angle.fold(harmonics, flat).item() == 0
+
+
+def test_gain_over_fixed_is_the_difference_of_log_likelihoods():
+    x, whole, fixed = normal(3, 6, 32), normal(3, 6, 32, seed=3), normal(6, 32, seed=4)
+    fixed, weight = evidence.angular(fixed), torch.rand(6, 32).double()
+    other = whole.mean(dim=-1, keepdim=True) + fixed
+    want = [0.5 * (weight * (x - p).square()).sum(dim=(1, 2)) for p in (other, whole)]
+    got = evidence.gain_over_fixed(x - whole, whole, fixed, weight)
+    np.testing.assert_allclose(got, want[0] - want[1], rtol=1e-9)
+
+
+def test_what_weak_patterns_share_is_fixed_even_if_the_background_is_wrong():
+    background, vacuum = normal(6, 32), evidence.angular(0.01 * normal(6, 32, seed=3))
+    strong = 3 * normal(20, 6, 32, seed=4)
+    turned = torch.cat([strong, (vacuum - evidence.angular(background)).expand(20, 6, 32)])
+    got = evidence.fixed_pattern(background, turned)
+    np.testing.assert_allclose(got, vacuum, atol=1e-12)
+
+
+def test_background_is_fixed_where_no_pattern_is_weak():
+    background, turned = normal(6, 32), 3 * normal(20, 6, 32, seed=4)
+    got = evidence.fixed_pattern(background, turned)
+    np.testing.assert_allclose(got, evidence.angular(background), atol=1e-12)
+
+
+def test_folds_have_one_radial_profile():
+    drawn = synthetic.folds(300, counts=1e4)
+    assert set(drawn.fold) == set(ORDERS)
+    assert (np.isinf(drawn.bound) == (drawn.fold == 0)).all()
+    axis = np.arange(48) - 23.5
+    ring = np.hypot(*np.meshgrid(axis, axis)) < 13
+    inner = drawn.frames[:, ring].sum(axis=1)
+    means = [inner[drawn.fold == n].mean() for n in ORDERS]
+    assert np.ptp(means) < 0.05 * np.mean(means)
+
+
+def scored(counts, seed=0, **options):
+    """Share of each order that was found, of small draws."""
+    draw = {"size": 32, "counts": counts}
+    estimator = RRVAE(random_state=seed, progress=False, device="cpu", **options)
+    estimator.fit(synthetic.folds(800, **draw).frames)
+    truth = synthetic.folds(600, random_state=1, **draw)
+    codes = estimator.encode(truth.frames)
+    return truth, codes
+
+
+@pytest.mark.parametrize("counts", [200, 100_000])
+def test_fold_is_right_from_few_counts_to_many(counts):
+    truth, codes = scored(counts, max_epochs=16)
+    for n in ORDERS:
+        assert np.mean(codes.fold[truth.fold == n] == n) >= 0.97, n
+    assert np.isnan(codes.angle[truth.fold == 0]).mean() >= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [200, 1000, 5000, 20_000, 100_000])
+def test_fold_is_right_at_full_size(counts):
+    estimator = RRVAE(random_state=0, progress=False, device="cpu")
+    estimator.fit(synthetic.folds(2000, counts=counts).frames)
+    truth = synthetic.folds(1000, counts=counts, random_state=1)
+    found = estimator.encode(truth.frames).fold
+    assert min(np.mean(found[truth.fold == n] == n) for n in ORDERS) >= 0.98
+
+
+def half_vacuum(turn, counts=1e6):
+    """Scan (24, 24) of a bright disc; on its right half with a lobed ring about it."""
+    rng = np.random.default_rng(0)
+    axis = (np.arange(32) - 15.5) / 16
+    disc = 1 / (1 + np.exp((np.hypot(*np.meshgrid(axis, axis)) - 0.35) / 0.02))
+    vacuum = np.arange(576) % 24 < 12
+    turns = np.full(576, 0.3) if turn == "one" else rng.uniform(0, 2 * np.pi, 576)
+    lobes, deformation = rng.choice([1.0, 3.0], 576), rng.uniform(-1, 1, 576)
+    ring = synthetic._expected(synthetic._even_ring, 32, 1.0, turns, lobes, deformation)
+    share = np.where(vacuum, 0.0, 0.2)[:, None, None]
+    expected = counts * ((1 - share) * disc / disc.sum() + share * ring)
+    return rng.poisson(expected).reshape(24, 24, 32, 32), vacuum.reshape(24, 24)
+
+
+@pytest.mark.parametrize("turn", ["one", "random"])
+def test_vacuum_beside_an_object_has_no_angle(turn):
+    frames, vacuum = half_vacuum(turn)
+    estimator = RRVAE(random_state=0, progress=False, device="cpu", max_epochs=30)
+    codes = estimator.fit(frames).encode(frames)
+    assert np.mean(codes.fold[vacuum] == 0) >= 0.98
+    assert np.isnan(codes.angle[vacuum]).mean() >= 0.98
+    assert np.mean(codes.fold[~vacuum] > 0) >= 0.98
+
+
+def test_gain_without_a_mask_is_the_same_by_a_shorter_way(model):
+    x, theta = normal(3, 6, 32), torch.tensor([0.2, 1.0, 3.0]).double()
+    with torch.no_grad():
+        harmonics, sigma = model.decode(normal(3, 3)), model.noise_variance.sqrt()[:, None]
+        _, turned = model.log_density(x, harmonics)
+        residual = (x - model.background - model.polar(harmonics, theta)) / sigma
+        relative = harmonics / sigma
+        want = evidence.gain_by_order(residual, relative, theta, model.weight)
+        got = evidence.gain_without_mask(turned, relative, theta)
+    np.testing.assert_allclose(got[:, 1:], want[:, 1:], rtol=1e-9, atol=1e-9)
