@@ -13,6 +13,8 @@ from . import _accessor
 
 if TYPE_CHECKING:
     from . import datasets as datasets
+    from .angle_maps import smooth_angle as smooth_angle
+    from .angle_maps import unwrap_angle as unwrap_angle
     from .anomalies import anomaly as anomaly
     from .codes import Codes as Codes
     from .descriptors import Descriptors as Descriptors
@@ -36,9 +38,13 @@ __all__ = [
     "describe",
     "latent_dims",
     "latent_maps",
+    "smooth_angle",
+    "unwrap_angle",
 ]
 
 _HOMES = {
+    "smooth_angle": "angle_maps",
+    "unwrap_angle": "angle_maps",
     "Descriptors": "descriptors",
     "describe": "descriptors",
     "RRVAE": "estimator",

@@ -20,17 +20,18 @@ class Codes:
     Attributes
     ----------
     z, z_std : ndarray, shape (..., d)
-        Latents, without units, N(0, 1) over the training scan, and their posterior standard
-        deviation. A collapsed latent is 0 with standard deviation 1.
+        Latents, without units, N(0, 1) over the training scan, and the standard deviation by which
+        noise moves them, as repeated draws bear out. A collapsed latent is 0 with standard
+        deviation 1.
     angle : ndarray, shape (...)
         Turn in radians in [0, 2 pi / fold), from the row axis towards the column axis; NaN where
         `fold` is 0.
     angle_std : ndarray, shape (...)
-        Its posterior standard deviation in radians; ``pi / sqrt(3)``, that of a uniform angle,
-        where `fold` is 0.
+        Its standard deviation in radians, as repeated noise draws bear out; ``pi / sqrt(3)``, that
+        of a uniform angle, where `fold` is 0.
     fold : ndarray of int, shape (...)
         Equal peaks of the angle's posterior: the angle is known modulo ``2 pi / fold``. 0 where
-        the pattern has no angular structure above the noise.
+        the pattern has no angular structure above the noise beyond what is fixed to the detector.
     error : ndarray, shape (...)
         Root-mean-square residual in units of the noise: 1 where the model explains the pattern.
     handedness : ndarray, shape (...), or None
