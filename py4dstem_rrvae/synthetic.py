@@ -112,15 +112,17 @@ class Patterns:
     hand: NDArray[np.int64] | None = None
 
     def angle_error(self, angle: Array) -> Array:
-        """Absolute error of `angle`, shape (n,), in radians, modulo the fold; NaN where that is 0.
+        """Absolute error of `angle`, shape (n,), in radians, modulo the fold; NaN if undefined.
 
         Classes share no common zero (how far is a triangle turned against a bar?), so each is
         allowed one constant offset, the one that minimises its median error.
         """
         error = np.full(len(angle), np.nan)
         for label in np.unique(self.label[self.fold > 0]):
-            own = self.label == label
-            error[own] = error_modulo(angle[own] - self.angle[own], 2 * np.pi / self.fold[own])
+            own = (self.label == label) & np.isfinite(angle)
+            if own.any():
+                period = 2 * np.pi / self.fold[own]
+                error[own] = error_modulo(angle[own] - self.angle[own], period)
         return error
 
 
