@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -103,7 +104,10 @@ def save(
         raise ValueError("there are no maps to save: call fit, encode or compare first")
     stack = hs.stack(kept, new_axis_name="map", show_progressbar=False)
     stack.metadata.General.title = f"maps: {', '.join(m.metadata.RRVAE.map for m in kept)}"
-    stack.save(str(path), overwrite=overwrite)
+    with warnings.catch_warnings():
+        # Of the host's own choice of store.
+        warnings.filterwarnings("ignore", message="The NestedDirectoryStore is deprecated")
+        stack.save(str(path), overwrite=overwrite)
 
 
 def _is_scan(signal: BaseSignal) -> bool:
