@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .adapters._outputs import ENDINGS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,11 +32,6 @@ RADII = (0.3, 0.5, 0.7)
 """Radii about a site, in angstrom; half a C-C bond is the largest that still means one site."""
 
 FIGURES = (".png", ".pdf", ".svg")
-HOSTS = {
-    "py4dstem": (".h5", ".hdf5", ".emd", ".py4dstem"),
-    "hyperspy": (".hspy", ".zspy"),
-}
-"""Who reads and writes, and what its files' names end in."""
 
 
 class RefusalError(Exception):
@@ -89,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("file", type=Path, metavar="FILE", help="file with one scan")
     fit.add_argument(
         "--host",
-        choices=["auto", *HOSTS],
+        choices=["auto", *ENDINGS],
         default="auto",
         help="who reads and writes; auto goes by the name of OUT (default: %(default)s)",
     )
@@ -124,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> None:
     emd, figure = options.out_dir / "graphene.h5", options.out_dir / "graphene.png"
     _check_outputs(
-        [emd, figure], overwrite=options.overwrite, new_folder=True, endings=HOSTS["py4dstem"]
+        [emd, figure], overwrite=options.overwrite, new_folder=True, endings=ENDINGS["py4dstem"]
     )
     with _step("loaded the libraries and the data"):
         from . import datasets
@@ -172,11 +168,11 @@ def _fit(options: argparse.Namespace) -> None:
         )
     host = options.host
     if host == "auto":
-        ours = options.out.suffix.lower() in HOSTS["hyperspy"]
+        ours = options.out.suffix.lower() in ENDINGS["hyperspy"]
         host = "hyperspy" if ours else "py4dstem"
-        allowed = tuple(ending for endings in HOSTS.values() for ending in endings)
+        allowed = tuple(ending for endings in ENDINGS.values() for ending in endings)
     else:
-        allowed = HOSTS[host]
+        allowed = ENDINGS[host]
     _check_outputs(outputs, overwrite=options.overwrite, new_folder=False, endings=allowed)
     training = {"latent_dim": options.latent_dim, "device": options.device}
     for name in ("random_state", "max_epochs"):

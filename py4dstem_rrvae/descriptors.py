@@ -117,11 +117,8 @@ def describe(
     still = None if background == "none" else drawn.binned.mean(dim=0).cpu()
     scorer = Scorer(drawn.binner, kind, 1.0 if drawn.counts else None, still)
     source = drawn.frames
-    parts = list(source.walk(scorer, progress="symmetry" if progress else None))
-    where, rows = (np.concatenate(list(part)) for part in zip(*parts, strict=True))
-    ordered = np.empty_like(rows)
-    ordered[where] = rows
-    scores = ordered.reshape(*source.scan_shape, -1)
+    rows = source.gather(scorer, progress="symmetry" if progress else None)
+    scores = rows.reshape(*source.scan_shape, -1)
     return Descriptors(scores[..., :-2], scores[..., -2], scores[..., -1])
 
 

@@ -14,16 +14,17 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from . import model_file
 from .adoption import check_fits, place, refit
 from .codes import Codes
 from .core.calibration import calibrate
 from .core.intensity import IntensityKind, choose_intensity
-from .core.mirror import MirrorRRVAE
-from .core.model import Background, LatentModel, PolarRRVAE
+from .core.mirror import model_class
+from .core.model import Background, LatentModel
 from .core.polar import PolarGrid, PolarTransform
-from .core.training import Schedule, fit_model, settle_latents, split
+from .core.training import History, Schedule, fit_model, settle_latents, split
 from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
 from .frames import Frames, unflatten
 from .model_file import Fitted
@@ -35,7 +36,15 @@ from .options import (
     check_options,
     generator,
 )
-from .sampling import Drawn, Reservoir, affordable, check_variety, draw
+from .sampling import (
+    Drawn,
+    Prepared,
+    Reservoir,
+    affordable,
+    check_capacity,
+    check_variety,
+    draw,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -154,36 +163,15 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ValueError, TypeError, NotImplementedError
             If an option or the patterns cannot be used; the estimator is left as it was.
         """
-        check_options(self)
-        source = self._source(frames)
-        if len(source) < MIN_PATTERNS:
-            raise ValueError(f"fit needs at least {MIN_PATTERNS} patterns; got {len(source)}")
-        rng = generator(self.random_state)
-        drawn = self._draw(source, rng)
-        binner, binned = drawn.binner, drawn.binned
-        self._check_capacity(len(binned), binner.grid)
-        check_variety(binned)
-        intensity = choose_intensity(self._intensity_kind(), binned, drawn.counts)
-        stabilised = intensity(binned)
-        seed = int(rng.integers(2**31))
-        chance = torch.Generator().manual_seed(seed)
-        parts = split(stabilised, chance)
-        model, history = fit_model(
-            partial(_new_model, self.latent_dim, binner.transform, seed, self.mirror),
-            parts,
-            self.background,
-            self._schedule(),
-            seed,
-            self.progress,
-        )
-        settle_latents(model, parts[1], history, chance)
+        prepared = self._prepare(frames, MIN_PATTERNS)
+        binner, stabilised = prepared.binner, prepared.stabilised
+        intensity, chance = prepared.intensity, torch.Generator().manual_seed(prepared.seed)
+        model, history, held_out = self._train(stabilised, binner, prepared.seed, chance)
         model.measure_fixed(stabilised)
-        calibrate(model, parts[1], lambda x: redraw(x, model, binner.transform, intensity, chance))
-        dose = binned.sum(dim=(1, 2)).mean().item()
+        calibrate(model, held_out, lambda x: redraw(x, model, binner.transform, intensity, chance))
         offset = angle_offset(model, stabilised, intensity, binner.grid, binner.transform.weight)
-        self.fitted_ = Fitted(
-            model, binner.detector, source.q_units, binner.grid, intensity, dose, offset
-        )
+        units, dose = prepared.q_units, prepared.dose
+        self.fitted_ = Fitted(model, binner.detector, units, binner.grid, intensity, dose, offset)
         self.history_ = history
         self._reservoir = None
         self.n_features_in_ = _features(frames)
@@ -263,11 +251,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if background == "refit" and drawn:
             intensity = refit(model, drawn.binned, fitted, self.background)
         encoder = Encoder(model, binner, intensity, fitted.angle_offset)
-        parts = source.walk(encoder, progress="encode" if self.progress else None)
-        where, rows = (np.concatenate(list(part)) for part in zip(*parts, strict=True))
-        ordered = np.empty_like(rows)
-        ordered[where] = rows
-        return Codes.unpack(ordered.reshape(*source.scan_shape, -1))
+        rows = source.gather(encoder, progress="encode" if self.progress else None)
+        return Codes.unpack(rows.reshape(*source.scan_shape, -1))
 
     def transform(self, frames: Any) -> FloatArray:
         """Latents alone, shape (..., d); see `encode`."""
@@ -362,19 +347,43 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         progress = "sample" if self.progress else None
         return draw(frames, self.sample, rng, grid, self.device, progress)
 
+    def _prepare(self, frames: Any, least: int, caller: str = "fit") -> Prepared:
+        """Draw what to train on, from at least so many patterns; refuse what cannot be."""
+        check_options(self)
+        source = self._source(frames)
+        if len(source) < least:
+            raise ValueError(f"{caller} needs at least {least} patterns; got {len(source)}")
+        rng = generator(self.random_state)
+        drawn = self._draw(source, rng)
+        check_capacity(self.latent_dim, drawn.binned)
+        check_variety(drawn.binned)
+        intensity = choose_intensity(self._intensity_kind(), drawn.binned, drawn.counts)
+        dose = drawn.binned.sum(dim=(1, 2)).mean().item()
+        stabilised = intensity(drawn.binned)
+        seed = int(rng.integers(2**31))
+        return Prepared(drawn.binner, source.q_units, intensity, dose, stabilised, seed)
+
+    def _train(
+        self, stabilised: Tensor, binner: Binner, seed: int, chance: torch.Generator
+    ) -> tuple[LatentModel, History, Tensor]:
+        """Model of stabilised patterns, its history, and the patterns it was not trained on."""
+        parts = split(stabilised, chance)
+        model, history = fit_model(
+            partial(_new_model, self.latent_dim, binner.transform, seed, self.mirror),
+            parts,
+            self.background,
+            self._schedule(),
+            seed,
+            self.progress,
+        )
+        settle_latents(model, parts[1], history, chance)
+        return model, history, parts[1]
+
     def _schedule(self) -> Schedule:
         return Schedule(self.max_epochs, self.batch_size, self.learning_rate, self.beta)
 
     def _intensity_kind(self) -> IntensityKind:
         return cast(IntensityKind, "sqrt" if self.intensity == "counts" else self.intensity)
-
-    def _check_capacity(self, patterns: int, grid: PolarGrid) -> None:
-        most = min(patterns, grid.n_radial * grid.n_angular)
-        if self.latent_dim >= most:
-            raise ValueError(
-                f"latent_dim must be below the {most} that {patterns} patterns of "
-                f"{grid.n_radial} x {grid.n_angular} polar bins can carry; got {self.latent_dim}"
-            )
 
 
 def _features(frames: Any) -> int | None:
@@ -389,6 +398,5 @@ def _new_model(
     # torch initialises layers from the global generator, which is the user's.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        kind = MirrorRRVAE if mirror else PolarRRVAE
-        model = kind(latent_dim, transform.weight.cpu(), transform.dof.cpu())
+        model = model_class(mirror)(latent_dim, transform.weight.cpu(), transform.dof.cpu())
     return model.to(transform.weight.device)

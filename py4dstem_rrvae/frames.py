@@ -171,12 +171,20 @@ class Frames:
         total = len(self)
         return np.sort(rng.choice(total, size=min(n, total), replace=False))
 
+    def gather(
+        self,
+        task: Task[NDArray[Any]],
+        positions: Positions | None = None,
+        progress: str | None = None,
+    ) -> NDArray[Any]:
+        """What a task returns for each pattern, shape (n, ...), in the scan's order."""
+        where, rows = zip(*self.walk(task, positions, progress), strict=True)
+        gathered: NDArray[Any] = np.concatenate(rows)[np.argsort(np.concatenate(where))]
+        return gathered
+
     def read(self, positions: Positions, progress: str | None = None) -> NDArray[Any]:
         """Patterns (n, H, W) at ascending flat scan indices (n,)."""
-        parts = list(self.walk(_itself, positions, progress))
-        order = np.argsort(np.concatenate([where for where, _ in parts]))
-        read: NDArray[Any] = np.concatenate([block for _, block in parts])[order]
-        return read
+        return self.gather(_itself, positions, progress)
 
 
 def _itself(patterns: NDArray[Any], _: Positions) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,18 @@ def latent_maps(codes: Codes) -> dict[str, LatentMap]:
         description = "probability that the pattern is the mirror image of the decoded one"
         maps.append(_plain("handedness", codes.handedness, description))
     return {map_.name: map_ for map_ in maps}
+
+
+def codes_of(values: Mapping[str, NDArray[Any]]) -> Codes:
+    """The `Codes` whose maps have these values, by name; the inverse of `latent_maps`."""
+    from .codes import Codes
+
+    numbers = range(1, 1 + sum(name[:1] == "z" and name[1:].isdigit() for name in values))
+    z, z_std = (np.stack([values[f"z{k}{end}"] for k in numbers], axis=-1) for end in ("", "_std"))
+    angle, angle_std, fold, error = (
+        values[name] for name in ("angle", "angle_std", "fold", "error")
+    )
+    return Codes(z, z_std, angle, angle_std, fold, error, values.get("handedness"))
 
 
 def _plain(name: str, values: NDArray[Any], description: str) -> LatentMap:

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .core.intensity import Intensity
-from .core.mirror import MirrorRRVAE
-from .core.model import LatentModel, PolarRRVAE
+from .core.mirror import model_class
+from .core.model import LatentModel
 from .core.polar import Detector, PolarGrid
 from .core.training import History
 
@@ -115,7 +115,7 @@ def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted
     )
     state = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     with torch.random.fork_rng(devices=[]):
-        kind = MirrorRRVAE if header["parameters"]["mirror"] else PolarRRVAE
+        kind = model_class(header["parameters"]["mirror"])
         model = kind(header["parameters"]["latent_dim"], state["weight"], state["dof"])
     model.load_state_dict(state)
     model.eval()

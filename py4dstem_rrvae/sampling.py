@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .core.intensity import Intensity
 from .core.polar import PolarGrid
 from .encoding import Binner
 from .frames import Frames
@@ -40,6 +41,34 @@ class Drawn:
     binner: Binner
     binned: Tensor
     counts: bool
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What training starts from.
+
+    Attributes
+    ----------
+    binner
+        For the detector of the scan.
+    q_units : str
+        Units of q.
+    intensity
+        Intensity scale.
+    dose : float
+        Mean summed intensity per pattern.
+    stabilised : Tensor, shape (n, R, A)
+        Drawn patterns on the intensity scale.
+    seed : int
+        Of everything random from here on.
+    """
+
+    binner: Binner
+    q_units: str
+    intensity: Intensity
+    dose: float
+    stabilised: Tensor
+    seed: int
 
 
 def draw(
@@ -145,3 +174,20 @@ def check_variety(binned: Tensor) -> None:
     """
     if not bool((binned.var(dim=0) > 0).any()):
         raise ValueError("the patterns must differ from one another; all drawn ones are equal")
+
+
+def check_capacity(latent_dim: int, binned: Tensor) -> None:
+    """Refuse more latents than ``binned (n, R, A)`` can carry.
+
+    Raises
+    ------
+    ValueError
+        If there are not more patterns, and more bins, than latents.
+    """
+    patterns, n_radial, n_angular = binned.shape
+    most = min(patterns, n_radial * n_angular)
+    if latent_dim >= most:
+        raise ValueError(
+            f"latent_dim must be below the {most} that {patterns} patterns of "
+            f"{n_radial} x {n_angular} polar bins can carry; got {latent_dim}"
+        )

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .core.intensity import choose_intensity
 from .core.model import LatentModel
-from .core.training import fit_model, settle_latents, split
-from .estimator import RRVAE, _new_model
-from .options import check_options, generator
-from .sampling import check_variety
+from .core.training import split
+from .estimator import RRVAE
+from .options import check_options
+from .sampling import Prepared
 
 FloatArray = NDArray[np.float64]
 
@@ -110,19 +108,9 @@ def latent_dims(frames: Any, dims: Sequence[int] = (1, 2, 3, 4), **options: Any)
     samples of z.
     """
     estimators = _estimators(dims, options)
-    first = estimators[-1]
-    source = first._source(frames)
-    if len(source) < LEAST_PATTERNS:
-        raise ValueError(f"latent_dims needs at least {LEAST_PATTERNS} patterns; got {len(source)}")
-    rng = generator(first.random_state)
-    drawn = first._draw(source, rng)
-    first._check_capacity(len(drawn.binned), drawn.binner.grid)
-    check_variety(drawn.binned)
-    intensity = choose_intensity(first._intensity_kind(), drawn.binned, drawn.counts)
-    seed = int(rng.integers(2**31))
-    rest, test = split(intensity(drawn.binned), torch.Generator().manual_seed(seed))
-    build = partial(_new_model, transform=drawn.binner.transform, seed=seed, mirror=first.mirror)
-    return [_compared(estimator, build, rest, test, seed) for estimator in estimators]
+    prepared = estimators[-1]._prepare(frames, LEAST_PATTERNS, "latent_dims")
+    rest, test = split(prepared.stabilised, torch.Generator().manual_seed(prepared.seed))
+    return [_compared(each, prepared, rest, test) for each in estimators]
 
 
 def enough(results: Sequence[LatentDim]) -> LatentDim:
@@ -160,18 +148,9 @@ def _estimators(dims: Sequence[int], options: dict[str, Any]) -> list[RRVAE]:
     return estimators
 
 
-def _compared(estimator: RRVAE, build: Any, rest: Tensor, test: Tensor, seed: int) -> LatentDim:
-    chance = torch.Generator().manual_seed(seed)
-    parts = split(rest, chance)
-    model, history = fit_model(
-        partial(build, estimator.latent_dim),
-        parts,
-        estimator.background,
-        estimator._schedule(),
-        seed,
-        estimator.progress,
-    )
-    settle_latents(model, parts[1], history, chance)
+def _compared(estimator: RRVAE, prepared: Prepared, rest: Tensor, test: Tensor) -> LatentDim:
+    chance = torch.Generator().manual_seed(prepared.seed)
+    model, history, _ = estimator._train(rest, prepared.binner, prepared.seed, chance)
     with torch.no_grad():
         _, kl = model.latent_summary(test)
         likelihoods = [log_likelihoods(model, x, chance) for x in test.split(256)]

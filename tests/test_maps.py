@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Names, units and periods of the maps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from py4dstem_rrvae import Codes, latent_maps
-from py4dstem_rrvae.maps import period_of
+from py4dstem_rrvae.maps import codes_of, period_of
 
 SCAN = (5, 6)
 
@@ -32,6 +34,14 @@ def test_every_code_becomes_a_map():
     np.testing.assert_array_equal(maps["z2"].values, source.z[..., 1])
     np.testing.assert_array_equal(maps["z3_std"].values, source.z_std[..., 2])
     np.testing.assert_array_equal(maps["fold"].values, source.fold)
+
+
+@pytest.mark.parametrize("handedness", [None, np.linspace(0, 1, 30).reshape(SCAN)])
+def test_codes_of_their_maps_are_the_codes(handedness):
+    source = replace(codes(d=11), handedness=handedness)
+    found = codes_of({name: map_.values for name, map_ in latent_maps(source).items()})
+    for name, values in vars(source).items():
+        np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)
 
 
 def test_only_the_angle_is_cyclic_and_in_radians():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..anomalies import anomaly_map
-from ..codes import Codes
+from ..maps import codes_of
 from ..signals import LatentMap1D, LatentMap2D
 from . import _hyperspy_maps
 
@@ -34,20 +34,10 @@ def anomaly(
     ValueError
         If the maps do not suit.
     """
-    codes = _codes(maps)
+    codes = codes_of({name: np.asarray(map_.data) for name, map_ in maps.items()})
     gone = maps["z1"].metadata.RRVAE.collapsed
     collapsed = [f"z{k}" in gone for k in range(1, codes.z.shape[-1] + 1)]
     map_ = anomaly_map(codes, collapsed=collapsed, neighbourhood=neighbourhood)
     about = {"neighbourhood": neighbourhood, "collapsed": list(gone)}
     result = _hyperspy_maps.to_signal(signal, map_, about)
     return result.as_lazy() if maps["z1"]._lazy else result
-
-
-def _codes(maps: Mapping[str, Any]) -> Codes:
-    latents = [name for name in maps if name[:1] == "z" and name[1:].isdigit()]
-    z, z_std = (
-        np.stack([np.asarray(maps[name + end].data) for name in latents], axis=-1)
-        for end in ("", "_std")
-    )
-    names = ("angle", "angle_std", "fold", "error")
-    return Codes(z, z_std, *(np.asarray(maps[name].data) for name in names))

@@ -12,10 +12,7 @@ import hyperspy.api as hs
 from hyperspy.signals import BaseSignal
 
 from ..frames import Frames
-from . import _hyperspy_axes
-
-ENDINGS = (".hspy", ".zspy")
-"""File names that HyperSpy takes for its own."""
+from . import _hyperspy_axes, _outputs
 
 
 def frames(signal: BaseSignal) -> Frames:
@@ -95,10 +92,7 @@ def save(
         If the file exists and `overwrite` is false.
     """
     path = Path(path)
-    if path.suffix.lower() not in ENDINGS:
-        raise ValueError(f"the file's name must end in {', '.join(ENDINGS)}; got {path.name}")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True (--overwrite) to replace it")
+    _outputs.check(path, "hyperspy", overwrite=overwrite)
     kept = [map_ for name, map_ in maps.items() if name != "beam_shift"]
     if not kept:
         raise ValueError("there are no maps to save: call fit, encode or compare first")

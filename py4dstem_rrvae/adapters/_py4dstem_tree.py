@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..codes import Codes
-from ..maps import LatentMap, period_of
+from ..maps import LatentMap, codes_of, period_of
 
 ABOUT_FIT = "rrvae_params"
 ABOUT_DPC = "dpc_params"
@@ -17,8 +17,6 @@ ABOUT_SYMMETRY = "symmetry_params"
 ABOUT_ANOMALY = "anomaly_params"
 ABOUT_MAP = "gen_params"
 KINDS = (ABOUT_FIT, ABOUT_DPC, ABOUT_SYMMETRY, ABOUT_ANOMALY)
-ENDINGS = (".h5", ".hdf5", ".emd", ".py4dstem")
-"""File names that py4DSTEM takes for its own."""
 
 
 def kinds(node: Any) -> list[str]:
@@ -61,13 +59,9 @@ def outdated(node: Any, kind: str, record: dict[str, Any]) -> list[str]:
 def codes(node: Any) -> tuple[Codes, list[bool]]:
     """Codes of the attached latent maps, which may come from a file, and which are collapsed."""
     about = node.metadata[ABOUT_FIT]
-    count = int(about["model"]["latent_dim"])
-    z, z_std = (
-        np.stack([node.tree(f"z{k}{end}").data for k in range(1, count + 1)], axis=-1)
-        for end in ("", "_std")
-    )
-    others = (node.tree(name).data for name in ("angle", "angle_std", "fold", "error"))
-    return Codes(z, z_std, *others), [f"z{k}" in about["collapsed"] for k in range(1, count + 1)]
+    made = [name for name in names(node) if made_by(node.tree(name)) == ABOUT_FIT]
+    found = codes_of({name: node.tree(name).data for name in made})
+    return found, [f"z{k}" in about["collapsed"] for k in range(1, found.z.shape[-1] + 1)]
 
 
 def check_fresh(cube: Any, node: Any) -> None:

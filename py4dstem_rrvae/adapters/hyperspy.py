@@ -198,7 +198,7 @@ def symmetry(
     Parameters
     ----------
     signal
-        Patterns on one or more navigation axes; read once, never written.
+        Patterns on one or more navigation axes; never written.
     kind, background, mask
         As in `descriptors.describe`.
     show_progressbar

@@ -28,7 +28,7 @@ from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import LatentMap, latent_maps
 from ..options import ScanBackground
-from . import _models, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
+from . import _models, _outputs, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
 from ._py4dstem_files import datacube, read
 from ._py4dstem_tree import (
     ABOUT_ANOMALY,
@@ -36,7 +36,6 @@ from ._py4dstem_tree import (
     ABOUT_FIT,
     ABOUT_MAP,
     ABOUT_SYMMETRY,
-    ENDINGS,
 )
 
 if TYPE_CHECKING:
@@ -312,10 +311,7 @@ def save(
         If the file exists and `overwrite` is false.
     """
     path = Path(path)
-    if path.suffix.lower() not in ENDINGS:
-        raise ValueError(f"the file's name must end in {', '.join(ENDINGS)}; got {path.name}")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True (--overwrite) to replace it")
+    _outputs.check(path, "py4dstem", overwrite=overwrite)
     data = _node(datacube) if maps_only else datacube
     if data is None:
         raise ValueError("the datacube has no maps to save: call fit, encode or compare first")
