@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.scores import accuracy, ari
 from py4dstem_rrvae import RRVAE, Codes
 
 COMMON = {"random_state": 0, "progress": False, "device": "cpu"}
@@ -30,3 +31,9 @@ def assert_same_codes(one, other, **tolerance):
         np.testing.assert_allclose(
             getattr(one, name), getattr(other, name), err_msg=name, **tolerance
         )
+
+
+def assert_classes_apart(estimator, unseen, frames=None):
+    z = estimator.transform(unseen.frames if frames is None else frames)
+    assert accuracy(z, unseen.label) >= 0.99
+    assert ari(z, unseen.label) >= 0.99

@@ -1,44 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The HyperSpy adapter: maps on the scan's axes, conventions, pyxem's COM, the user's data."""
 
-import subprocess
-import sys
-
 import hyperspy.api as hs
 import hyperspy_scans as scans
 import numpy as np
 import pytest
 import pyxem.signals
 from hyperspy.axes import DataAxis
-from hyperspy.signals import BaseSignal, Signal1D, Signal2D
+from hyperspy.signals import BaseSignal, Signal2D
+from hyperspy_fixtures import data, learned, signal  # noqa: F401, fixtures
 from hyperspy_scans import CENTER, DETECTOR, LEARNED, NAMES, QUICK, SCAN, calibration
 
 from py4dstem_rrvae import RRVAE, Frames, datasets, signals
-from py4dstem_rrvae.adapters import _hyperspy_axes, hyperspy
+from py4dstem_rrvae.adapters import _hyperspy_axes
 
 KINDS = [
     Signal2D,
     pyxem.signals.Diffraction2D,
     pyxem.signals.ElectronDiffraction2D,
 ]
-
-
-@pytest.fixture(scope="module")
-def data():
-    data = scans.counts_of(scans.turns())
-    data.setflags(write=False)
-    return data
-
-
-@pytest.fixture
-def signal(data):
-    return scans.scan(data)
-
-
-@pytest.fixture(scope="module")
-def learned(data):
-    """A model of the scan that has learned its one class, and the maps; leave both as they are."""
-    return scans.scan(data).rrvae.fit(latent_dim=1, **LEARNED)
 
 
 # What comes back
@@ -361,136 +341,3 @@ def test_progress_bars_follow_the_host_s_convention(signal, capsys, monkeypatch)
     signal.rrvae.encode(model, background="stored", show_progressbar=True)
     assert "encode" in capsys.readouterr().err
     assert model.progress is True
-
-
-# Figures and arrows
-
-
-def test_plot_draws_com_phase_and_maps(signal):
-    signal.rrvae.fit(**QUICK)
-    signal.rrvae.compare()
-    titles = [ax.get_title().split(" (")[0] for ax in signal.rrvae.plot().axes if ax.get_title()]
-    assert titles[:3] == ["COM magnitude", "COM direction", "retrieved phase"]
-    assert titles[3:5] == ["z1", "z2"]
-    assert titles[-2:] == ["fold", "error"]
-
-
-def test_plot_of_a_line_and_of_a_series(data, learned):
-    line = scans.scan(data[0])
-    line.rrvae.encode(learned.model, background="stored")
-    axes = line.rrvae.plot().axes
-    np.testing.assert_array_equal(axes[0].lines[0].get_ydata(), learned["z1"].data[0])
-    assert axes[-1].get_xlabel() == "x (um)"
-    series = scans.scan(np.stack([data, data]))
-    series.rrvae.encode(learned.model, background="stored")
-    with pytest.raises(
-        ValueError, match=r"one number per navigation axis of the maps, 1; got \(\)"
-    ):
-        series.rrvae.plot()
-    images = [ax.images[0].get_array() for ax in series.rrvae.plot(index=(1,)).axes if ax.images]
-    np.testing.assert_allclose(images[0], learned["z1"].data, rtol=1e-5)
-
-
-def test_plot_needs_maps(signal):
-    with pytest.raises(ValueError, match="no maps to plot: call fit, encode or compare first"):
-        signal.rrvae.plot()
-
-
-def test_arrows_point_along_the_angle_and_stay_in_the_file(learned, tmp_path):
-    angle = learned["angle"]
-    arrows = angle.arrows(every=2, color="red")
-    at = arrows.kwargs["offsets"]
-    assert at.shape == (3 * 4, 2)
-    np.testing.assert_allclose(at[0], [0.47 * 1 + 1.25, 0.31 * 1 - 2.5])
-    turn = np.arctan2(arrows.kwargs["V"], arrows.kwargs["U"])
-    want = angle.data[1::2, 1::2].ravel()
-    np.testing.assert_allclose(np.exp(1j * turn), np.exp(1j * want), atol=1e-6)
-    other = learned["z1"].deepcopy()
-    other.add_marker(arrows, permanent=True)
-    other.save(tmp_path / "z1.hspy")
-    kept = hs.load(tmp_path / "z1.hspy").metadata.Markers.Arrows
-    np.testing.assert_allclose(kept.kwargs["offsets"], at)
-
-
-def test_arrows_leave_out_undefined_angles(learned):
-    angle = learned["angle"].deepcopy()
-    angle.data[1, 1] = np.nan
-    assert len(angle.arrows(every=2).kwargs["offsets"]) == 3 * 4 - 1
-    angle.data[:] = np.nan
-    with pytest.raises(ValueError, match="arrows need defined angles; all those drawn are NaN"):
-        angle.arrows()
-    with pytest.raises(ValueError, match="arrows need a map of angles; got 'z1 of scan'"):
-        learned["z1"].arrows()
-
-
-# Bad input
-
-
-def ragged():
-    data = np.empty(3, dtype=object)
-    data[:] = [np.ones((9, 9)), np.ones((9, 8)), np.ones((8, 8))]
-    return BaseSignal(data, ragged=True)
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "match"),
-    [
-        (lambda d: Signal1D(d[..., 0]), ValueError, r"got spectra \(signal\.transpose\(signal_ax"),
-        (lambda d: BaseSignal(d), ValueError, r"got 4 signal axes \(signal\.transpose\(signal_axe"),
-        (lambda d: Signal2D(d[0, 0]), ValueError, "needs a pattern at every position; got 2 axes"),
-        (
-            lambda d: Signal2D(d[0]).transpose(signal_axes=3),
-            ValueError,
-            "two signal axes; got 3 signal axes",
-        ),
-        (
-            lambda d: Signal2D(d[0]).transpose(signal_axes=0),
-            ValueError,
-            "two signal axes; got 0 signal axes",
-        ),
-        (lambda d: Signal2D(d * 1j), TypeError, r"got complex128 \(take signal\.real, or abs"),
-        (lambda _: ragged(), TypeError, "got a ragged signal"),
-        (lambda d: Signal2D(d[:0]), ValueError, "at least one position"),
-        (lambda d: Signal2D(d[..., :5]), ValueError, "at least 8 x 8 pixels; got 24 x 5"),
-        (
-            lambda d: [Signal2D(d), Signal2D(d)],
-            TypeError,
-            r"one signal is needed; got a list of 2 .*signals\[0\]",
-        ),
-        (lambda d: d, TypeError, "a HyperSpy signal is needed; got ndarray"),
-    ],
-)
-def test_what_is_no_scan_gets_one_sentence(make, error, match, data):
-    with pytest.raises(error, match=match):
-        hyperspy.fit(make(data), **QUICK)
-
-
-def test_the_call_in_the_sentence_mends_it(data):
-    mended = BaseSignal(data).transpose(signal_axes=(0, 1))
-    assert hyperspy.frames(mended).scan_shape == SCAN
-
-
-def test_detector_axes_that_cannot_be_used(data):
-    signal = scans.scan(data)
-    signal.axes_manager["kx"].units = "mrad"
-    with pytest.raises(ValueError, match="same units; got '1/Å' and 'mrad'"):
-        signal.rrvae.fit(**QUICK)
-    signal = scans.scan(data)
-    signal.axes_manager["ky"].convert_to_non_uniform_axis()
-    with pytest.raises(ValueError, match=r"'ky' is not \(signal\.interpolate_on_axis\(\"unif"):
-        signal.rrvae.fit(**QUICK)
-    mended = signal.interpolate_on_axis("uniform", "ky")
-    assert hyperspy.frames(mended).detector_shape == DETECTOR
-
-
-def test_compare_says_what_to_install():
-    program = """
-import sys
-import numpy as np
-from hyperspy.signals import Signal2D
-sys.modules["pyxem"] = sys.modules["pyxem.signals"] = None
-import py4dstem_rrvae
-Signal2D(np.ones((3, 3, 9, 9))).rrvae.compare()
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1] == "ImportError: compare needs pyxem: pip install pyxem"

@@ -116,6 +116,19 @@ def test_results_survive_saving_and_can_be_clustered(ending, signal, lobes, tmp_
     assert accuracy(z, lobes.label) > 0.8
 
 
+def test_the_host_s_own_way_in_needs_two_words_more(signal, tmp_path, caplog):
+    """As `docs/from_laptop_to_cluster.md` says."""
+    signal.decomposition(algorithm=RRVAE(**LEARNED), print_info=False)
+    signal.learning_results.decomposition_algorithm = "RRVAE"
+    signal.learning_results.number_significant_components = 2
+    signal.save(tmp_path / "scan.hspy")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    loaded = hs.load(tmp_path / "scan.hspy")
+    loaded.cluster_analysis(cluster_source="decomposition", n_clusters=3, n_init=5, random_state=0)
+    assert loaded.get_cluster_labels().data.sum() == 80
+    np.testing.assert_array_equal(loaded.learning_results.factors, signal.learning_results.factors)
+
+
 def test_the_accessor_takes_geometry_and_masks_over(lobes):
     oblong = lobes.frames[:, :, 2:].reshape(*SCAN, 16, 14).astype("float32")
     signal = Signal2D(oblong)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the HyperSpy tests; the host takes seconds, which other tests need not wait."""
+
+import hyperspy_scans as scans
+import pytest
+from hyperspy_scans import LEARNED
+
+
+@pytest.fixture(scope="module")
+def data():
+    data = scans.counts_of(scans.turns())
+    data.setflags(write=False)
+    return data
+
+
+@pytest.fixture
+def signal(data):
+    return scans.scan(data)
+
+
+@pytest.fixture(scope="module")
+def learned(data):
+    """A model of the scan that has learned its one class, and the maps; leave both as they are."""
+    return scans.scan(data).rrvae.fit(latent_dim=1, **LEARNED)
