@@ -299,11 +299,12 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Expected patterns (n, H, W) of latents (n, d) at the model's turns (n,)."""
         fitted = self._fitted()
         operator = PolarTransform(replace(fitted.detector, mask=None), fitted.grid)
+        independent = operator.dof / operator.grid.n_angular
         model = copy.deepcopy(fitted.model).to("cpu")
         inputs = torch.tensor(z).float(), torch.tensor(theta).float(), torch.tensor(mirrored)
         with torch.inference_mode():
             parts = [
-                operator.render(fitted.intensity.invert(model.expected(*part)))
+                operator.render(fitted.intensity.expected(model.expected(*part), independent))
                 for part in zip(*(p.split(CHUNK) for p in inputs), strict=True)
             ]
         rendered: FloatArray = torch.cat(parts).double().numpy()

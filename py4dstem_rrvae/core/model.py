@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from . import angle, evidence
 from .inference import Inference
 from .networks import PolarDecoder, PolarEncoder
+from .widths import log_variance_layer
 
 Background = Literal["auto", "mean", "radial"] | None
 Start = Literal["mean", "radial"]
@@ -101,6 +102,12 @@ class LatentModel(nn.Module):
         """Renumber the latents: new latent j is the old ``order[j]``."""
         raise NotImplementedError
 
+    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
+        """Make the variances of z what fits ``squares (n, d)`` of its moves by noise, at ``x``.
+
+        A model whose variances cannot be fitted by themselves leaves them as they are.
+        """
+
 
 class PolarRRVAE(LatentModel):
     """Encoder, decoder, detector-fixed background and noise.
@@ -120,6 +127,7 @@ class PolarRRVAE(LatentModel):
     scale: Tensor
     dof: Tensor
     fixed: Tensor
+    learned_noise: Tensor
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
         super().__init__()
@@ -135,6 +143,7 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("dof", dof)
         self.register_buffer("kept", torch.ones(latent_dim))
         self.register_buffer("fixed", torch.zeros(n_radial, n_angular))
+        self.register_buffer("learned_noise", torch.zeros(()))
         self.register_buffer("spread", torch.ones(latent_dim))
         self.register_buffer("angle_spread", torch.ones(()))
         self._masked = bool((weight < 1).any())
@@ -188,16 +197,27 @@ class PolarRRVAE(LatentModel):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of z, each (B, d), from ``x (B, R, A)``."""
-        signal = (x - self.background) / self.scale
-        if self._masked:
-            signal = signal * self.weight
-        mean, log_variance = self.encoder(signal)
+        mean, log_variance = self.encoder(self._seen(x))
         return mean * self.kept, log_variance * self.kept
+
+    def _seen(self, x: Tensor) -> Tensor:
+        signal = (x - self.background) / self.scale
+        return signal * self.weight if self._masked else signal
+
+    @torch.no_grad()
+    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
+        """Refit the last layer's log-variances alone; see `widths.log_variance_layer`."""
+        summaries = torch.cat([self.encoder.summary(self._seen(b)) for b in x.split(512)])
+        weight, bias = log_variance_layer(summaries, squares)
+        self.encoder.output.weight[self.latent_dim :] = weight
+        self.encoder.output.bias[self.latent_dim :] = bias
 
     def decode(self, z: Tensor) -> Tensor:
         """Angular harmonics (B, R, M) of the decoded patterns at turn zero, background apart."""
-        harmonics: Tensor = self.decoder(z)
-        return harmonics * self.scale
+        harmonics: Tensor = self.decoder(z) * self.scale
+        if self.training:
+            return harmonics
+        return evidence.without_noise(harmonics, self.noise_variance, self.learned_noise)
 
     def polar(self, harmonics: Tensor, theta: Tensor) -> Tensor:
         """Patterns (B, R, A), background apart, of `harmonics` (B, R, M) turned by theta (B,)."""
@@ -289,11 +309,26 @@ class PolarRRVAE(LatentModel):
 
         Rings of few counts scatter less than the Anscombe transform promises; with their own
         variances the angle's posterior is as wide as its error (0.95 to 1.0 of the Cramer-Rao
-        bound, against 0.77 with one variance for all, at 5,000 counts).
+        bound, against 0.77 with one variance for all, at 5,000 counts). In these units the same
+        patterns then tell how much of the decoded orders is noise that was learned.
         """
+        self.learned_noise.zero_()
         parts = [self._best_residual(b, self.decode(self.encode(b)[0])) for b in x.split(512)]
         variance = torch.cat(parts).mean(dim=0) / self.dof.clamp(min=1e-9)
         self.noise_variance.copy_(variance.clamp(min=self._floor()))
+        promises = [self._promised_and_kept(b) for b in x.split(512)]
+        power, gain = (torch.cat(p) for p in zip(*promises, strict=True))
+        self.learned_noise.copy_(evidence.learned_noise(power, gain))
+
+    def _promised_and_kept(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Size of each decoded order, and what it adds to the log-likelihood, both (B, M)."""
+        sigma = self.noise_variance.sqrt()[:, None]
+        harmonics, theta = self._best_fit(x, self.decode(self.encode(x)[0]))
+        residual = (x - self.background - self.polar(harmonics, theta)) / sigma
+        relative = harmonics / sigma
+        gain = evidence.gain_by_order(residual, relative, theta, self.weight)
+        power = self.weight.mean(dim=-1, keepdim=True) * (relative * relative.conj()).real
+        return power.sum(dim=-2), gain
 
     def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """Harmonics (B, R, M) and turn (B,) that fit best."""

@@ -40,10 +40,15 @@ class PolarEncoder(nn.Module):
 
     def forward(self, polar: Tensor) -> tuple[Tensor, Tensor]:
         """``polar (B, R, A)`` to mean and log-variance, each (B, d)."""
+        mean, log_variance = self.output(self.summary(polar)).chunk(2, dim=-1)
+        return mean, log_variance
+
+    def summary(self, polar: Tensor) -> Tensor:
+        """What `output` is linear in, (B, 2 channels)."""
         features = self.features(polar)
         pooled = torch.cat([features.mean(dim=-1), features.amax(dim=-1)], dim=-1)
-        mean, log_variance = self.output(self.hidden(pooled)).chunk(2, dim=-1)
-        return mean, log_variance
+        summary: Tensor = self.hidden(pooled)
+        return summary
 
 
 class PolarDecoder(nn.Module):
