@@ -61,7 +61,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         published model; not available yet).
     center
         Pixel index ``(row, col)`` of the direct beam, or one per position; None: taken from
-        `Frames`, else estimated from the mean pattern.
+        `Frames`, else estimated from the mean pattern. "refine": a better one than that, where half
+        of the patterns bear it out.
     mask
         ``(H, W)``, True where a detector pixel is kept.
     intensity
@@ -340,13 +341,17 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _source(self, frames: Any) -> Frames:
         frames = unflatten(frames, self.signal_shape, self.mask)
-        return Frames.of(frames, center=self.center, mask=self.mask)
+        center = None if self._refines() else self.center
+        return Frames.of(frames, center=center, mask=self.mask)
+
+    def _refines(self) -> bool:
+        return isinstance(self.center, str)
 
     def _draw(
         self, frames: Frames, rng: np.random.Generator, grid: PolarGrid | None = None
     ) -> Drawn:
         progress = "sample" if self.progress else None
-        return draw(frames, self.sample, rng, grid, self.device, progress)
+        return draw(frames, self.sample, rng, grid, self.device, progress, self._refines())
 
     def _prepare(self, frames: Any, least: int, caller: str = "fit") -> Prepared:
         """Draw what to train on, from at least so many patterns; refuse what cannot be."""

@@ -14,7 +14,7 @@ What a map is stands in its ``metadata.RRVAE``:
 | ``package``, ``version`` | what made it |
 | ``model`` | parameters of `RRVAE`; latent maps alone, as all below |
 | ``background`` | "stored" or "refit", as in `RRVAE.encode` |
-| ``center`` | where the beam's centre came from: "axes", "model" or "estimated" |
+| ``center`` | where the beam's centre came from: "axes", "model", "refined" or "estimated" |
 | ``training_center`` | pixel (row, col) of the detector trained on |
 | ``collapsed`` | names of latents that carry nothing |
 | ``repeatability`` | of each latent between two noise draws |
