@@ -28,8 +28,7 @@ SIZE = 48
 # Single-lobed patterns have a direction, so that their angle can be held against the truth itself.
 NUMBERS = (1, 3, 6)
 WRONG = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
-# Shorter than the default; a start may need the default 45 epochs to separate the deformation.
-TRAINING = {"max_epochs": 25, "background": "mean", "progress": False, "device": "cpu"}
+TRAINING = {"background": "mean", "progress": False, "device": "cpu"}
 
 
 @dataclass(frozen=True)

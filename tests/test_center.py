@@ -111,7 +111,7 @@ def test_a_disc_in_perfect_darkness_keeps_its_edge():
 @pytest.mark.parametrize("center", [(20.0, 31.5), (23.5, 24.0)])
 def test_half_turn_finds_what_maps_edges_onto_themselves(center):
     spots = np.zeros((48, 56))
-    for row, col in ((7, 3), (30, 40), (12, 45)):
+    for row, col in ((7, 13), (30, 20), (12, 45)):
         spots[row, col] = row
         spots[round(2 * center[0] - row), round(2 * center[1] - col)] = row
     found = half_turn_center(spots, np.ones(spots.shape, dtype=bool))
