@@ -19,6 +19,7 @@ What a map is stands in its ``metadata.RRVAE``:
 | ``collapsed`` | names of latents that carry nothing |
 | ``repeatability`` | of each latent between two noise draws |
 | ``neighbourhood`` | of the map anomaly alone: positions that the codes were averaged over |
+| ``sigma`` | of the map angle_smoothed alone: positions that the angle was averaged over |
 """
 
 from __future__ import annotations
