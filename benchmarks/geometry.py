@@ -227,7 +227,7 @@ def main() -> None:
     wrong = wrong_centers(seeds)
     table("Wrong centre", [{"off, pixels": f"{d:.2f}"} | s.row() for d, s in wrong.items()])
     table("Other cameras", between_cameras(seeds))
-    table("Estimated centre: error in pixels, median and worst", centers.estimates(range(30)))
+    table("Estimated centre: error in pixels, median and worst", centers.estimates(range(10)))
     if options.figure:
         from . import geometry_figures  # which imports this module
 

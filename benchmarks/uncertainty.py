@@ -97,9 +97,10 @@ def confusion(truth: NDArray[np.int64], found: NDArray[np.int64]) -> Array:
 
 
 def deviations(model: RRVAE, expected: Array, draws: int) -> tuple[Array, Array]:
-    """Deviations of z (moves, d) and of the angle from their means over noise draws.
+    """Deviations of z (moves, k) and of the angle from their means over noise draws.
 
-    In units of `z_std` and `angle_std`; of the angle where all draws give a pattern the same fold.
+    In units of `z_std` and `angle_std`; of the k latents that were not switched off, and of the
+    angle where all draws give a pattern the same fold.
     """
     rng = np.random.default_rng(0)
     codes = [model.encode(rng.poisson(expected)) for _ in range(draws)]
@@ -107,6 +108,8 @@ def deviations(model: RRVAE, expected: Array, draws: int) -> tuple[Array, Array]
         np.stack([getattr(c, name) for c in codes])
         for name in ("z", "z_std", "angle", "angle_std", "fold")
     )
+    kept = ~np.array(model.history_.collapsed)
+    z, z_std = z[..., kept], z_std[..., kept]
     # The mean of the same draws is nearer to each of them than the true one.
     less = np.sqrt(draws / (draws - 1))
     same = (fold == fold[0]).all(axis=0) & (fold[0] > 0)
@@ -158,8 +161,8 @@ def report_others(found: dict[tuple[str, int, int], tuple[Array, Array]]) -> Non
             "patterns": scene,
             "counts": f"{counts:,}",
             "seed": str(seed),
-            **{f"z{k + 1}": covered(z[:, k]) for k in range(z.shape[1])},
-            "angle": covered(angle),
+            **{f"z{k + 1}": covered(z[:, k]) if k < z.shape[1] else "off" for k in range(2)},
+            "angle": covered(angle) if angle.size else "undefined",
         }
         for (scene, counts, seed), (z, angle) in found.items()
     ])  # fmt: skip

@@ -173,6 +173,7 @@ def test_coverage_and_angle_at_full_size(counts):
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES)
 def test_coverage_on_other_patterns(scene):
-    z, angle = SCENES[scene](1000, 0, 50)
+    z, angle = SCENES[scene](100_000, 0, 50)
+    assert z.shape[1] == 2 and len(angle)
     for deviation in (*z.T, angle):
         np.testing.assert_allclose(coverage(deviation, TWO), TWO, atol=0.05)

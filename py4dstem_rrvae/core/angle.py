@@ -72,11 +72,12 @@ def log_mean_exp(coefficients: Tensor) -> Tensor:
     return torch.logsumexp(values, dim=-1) - math.log(n) + narrow
 
 
-def fold(harmonics: Tensor, gain: Tensor | None = None) -> Tensor:
+def fold(harmonics: Tensor, gain: Tensor | None = None, share: Tensor | None = None) -> Tensor:
     """Order of rotational symmetry that noise leaves undecided.
 
     What breaks a symmetry has to be there in the decoded pattern and, where `gain` is given, in the
-    pattern it was decoded for.
+    pattern it was decoded for, at whatever strength: a decoder that makes too much of it is wrong
+    about the pattern, not about its symmetry.
 
     Parameters
     ----------
@@ -85,6 +86,8 @@ def fold(harmonics: Tensor, gain: Tensor | None = None) -> Tensor:
         the noise of one bin.
     gain : Tensor, shape (B, M), or None
         What each order adds to the log-likelihood of the patterns (`evidence.gain_by_order`).
+    share : Tensor, shape (R,), or None
+        Of each ring, what a mask leaves; None: all.
 
     Returns
     -------
@@ -97,17 +100,33 @@ def fold(harmonics: Tensor, gain: Tensor | None = None) -> Tensor:
     total = energy.sum(dim=-1)
     order = torch.arange(energy.shape[-1], device=energy.device)
     result = torch.ones(len(energy), dtype=torch.int64, device=energy.device)
+    promised = 0.5 * energy
+    if share is not None:
+        power = harmonics.real.square() + harmonics.imag.square()
+        promised = (share[:, None] * power).sum(dim=1)
     for n in reversed(FOLDS):
-        breaking = energy[:, order % n != 0].sum(dim=-1)
+        others = order % n != 0
+        breaking = energy[:, others].sum(dim=-1)
         unbroken = breaking < (IMPERFECT * total).clamp(min=DETECTABLE)
         if gain is not None:
-            unbroken |= gain[:, order % n != 0].sum(dim=-1) < EVIDENCE
+            unbroken |= _best_gain(gain[:, others], promised[:, others]) < EVIDENCE
         # What is left must itself be seen, or a faint pattern would pass for any high order.
         result[unbroken & (total - breaking >= DETECTABLE)] = n
     result[total < DETECTABLE] = 0
     if gain is not None:
         result[gain[:, 1:].sum(dim=-1) < EVIDENCE] = 0
     return result
+
+
+def _best_gain(gain: Tensor, promised: Tensor) -> Tensor:
+    """Gain (B,) of orders (B, K) together at the strength that suits the patterns best.
+
+    At the strength decoded it is ``2 overlap - promised``, at s times that ``2 s overlap - s^2
+    promised``.
+    """
+    size = promised.sum(dim=-1)
+    overlap = 0.5 * (gain.sum(dim=-1) + size).clamp(min=0)
+    return overlap.square() / size.clamp(min=1e-9)
 
 
 def mirrored_where(mirrored: Tensor, harmonics: Tensor) -> Tensor:

@@ -400,7 +400,7 @@ class PolarRRVAE(LatentModel):
         else:
             gain = evidence.gain_without_mask(turned, relative, mode)
         over_fixed = evidence.gain_over_fixed(residual, whole, self.fixed / sigma, self.weight)
-        folds = angle.fold(relative, gain)
+        folds = angle.fold(relative, gain, self.weight.mean(dim=-1) if self._masked else None)
         folds = torch.where(evidence.undirected(gain, over_fixed), 0, folds)
         theta, std = angle.posterior(turned, folds, mode)
         error = ((self.weight * residual.square()).sum(dim=(1, 2)) / self.dof.sum()).sqrt()
