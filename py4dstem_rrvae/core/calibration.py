@@ -16,7 +16,7 @@ from .model import LatentModel
 SHARES, REACHES = (0.6827, 0.95), (1.0, 1.96)
 # Patterns that are drawn anew at most, at once, and how often each of them at least; fewer patterns
 # are drawn more often, to make so many draws.
-MOST, CHUNK, DRAWS, WANTED = 512, 64, 4, 2048
+MOST, CHUNK, DRAWS, WANTED = 256, 64, 4, 1024
 MOST_DRAWS = 64
 # Fewer deviations than this calibrate nothing.
 FEWEST = 50
@@ -54,14 +54,16 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
         again = [redraw(clean) for _ in range(draws)]
         codes = [model.infer(one) for one in again]
         z = torch.stack([code.z for code in codes])
-        moves.append((z - z.mean(dim=0)).flatten(0, 1) * math.sqrt(draws / (draws - 1)))
+        move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))
+        # A width is asked of real patterns, which are not quite the model's: of both.
+        moves += [move.flatten(0, 1)] * 2
+        drawn.append(torch.cat([*again, x.repeat(draws, 1, 1)]))
         turns += [_turned(seen, code) for code in codes]
-        drawn.append(torch.cat(again))
     redrawn, move, turn = torch.cat(drawn), torch.cat(moves), torch.cat(turns)
     if len(move) >= FEWEST:
         model.refit_widths(redrawn, move.square())
-        log_variance = torch.cat([model.encode(part)[1] for part in redrawn.split(512)])
-        relative = move.abs() * (-0.5 * log_variance).exp()
+        width = torch.cat([model.infer(part).z_std for part in redrawn.split(512)])
+        relative = move.abs() / width.clamp(min=1e-12)
         spread = torch.stack([_factor(one) for one in relative.unbind(dim=1)])
         model.spread.copy_(torch.where(model.kept > 0, spread, 1.0))
     if len(turn) >= FEWEST:

@@ -128,6 +128,7 @@ class PolarRRVAE(LatentModel):
     dof: Tensor
     fixed: Tensor
     learned_noise: Tensor
+    width_range: Tensor
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
         super().__init__()
@@ -144,6 +145,8 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("kept", torch.ones(latent_dim))
         self.register_buffer("fixed", torch.zeros(n_radial, n_angular))
         self.register_buffer("learned_noise", torch.zeros(()))
+        everything = torch.tensor([-math.inf, math.inf])
+        self.register_buffer("width_range", everything[:, None].repeat(1, latent_dim))
         self.register_buffer("spread", torch.ones(latent_dim))
         self.register_buffer("angle_spread", torch.ones(()))
         self._masked = bool((weight < 1).any())
@@ -211,6 +214,9 @@ class PolarRRVAE(LatentModel):
         weight, bias = log_variance_layer(summaries, squares)
         self.encoder.output.weight[self.latent_dim :] = weight
         self.encoder.output.bias[self.latent_dim :] = bias
+        # A line says nothing of patterns unlike all that it was fitted to.
+        fitted = (summaries @ weight.T + bias) * self.kept
+        self.width_range.copy_(torch.stack([fitted.amin(dim=0), fitted.amax(dim=0)]))
 
     def decode(self, z: Tensor) -> Tensor:
         """Angular harmonics (B, R, M) of the decoded patterns at turn zero, background apart."""
@@ -406,6 +412,7 @@ class PolarRRVAE(LatentModel):
         error = ((self.weight * residual.square()).sum(dim=(1, 2)) / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
         std = torch.minimum(std * self.angle_spread, widest)
+        log_variance = log_variance.clamp(*self.width_range)
         z_std = (0.5 * log_variance).exp() * self.spread
         return Inference(z, z_std, theta, std, folds, error, handedness)
 
@@ -418,3 +425,4 @@ class PolarRRVAE(LatentModel):
         self.decoder.input.weight.copy_(self.decoder.input.weight[:, order])
         self.kept.copy_(self.kept[order])
         self.spread.copy_(self.spread[order])
+        self.width_range.copy_(self.width_range[:, order])

@@ -9,6 +9,8 @@ from torch import Tensor
 # Keeps the layer near one width for all where there are few squares.
 RIDGE = 1e-2
 LEAST_SQUARE = 1e-12
+# Of the features' root-mean-square standard deviation.
+LEAST_SCALE = 0.1
 STEPS = 50
 
 
@@ -26,7 +28,9 @@ def log_variance_layer(features: Tensor, squares: Tensor) -> tuple[Tensor, Tenso
     weight : Tensor, shape (d, F)
     bias : Tensor, shape (d,)
     """
-    center, scale = features.mean(dim=0).double(), features.std(dim=0).double().clamp(min=1e-6)
+    center, scale = features.mean(dim=0).double(), features.std(dim=0).double()
+    # A feature that hardly varies here must not decide where it does.
+    scale = scale.clamp(min=LEAST_SCALE * scale.square().mean().sqrt().item()).clamp(min=1e-12)
     inputs = (features - center) / scale
     squares = squares.double().clamp(min=LEAST_SQUARE)
     mean = squares.mean(dim=0)
