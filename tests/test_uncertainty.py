@@ -36,12 +36,13 @@ def test_angle_std_covers_the_error(trained, unseen):
 
 
 def spoilt(trained):
-    """A model whose widths of z are those of other patterns, and a half too small."""
+    """A model whose widths of z are those of other patterns, and far too small."""
     model = copy.deepcopy(trained.fitted_.model)
     model.spread.fill_(1.0)
+    model.width_range.copy_(torch.tensor([-np.inf, np.inf])[:, None].expand(2, 2))
     with torch.no_grad():
         model.encoder.output.weight[model.latent_dim :] *= -1.0
-        model.encoder.output.bias[model.latent_dim :] -= 0.8
+        model.encoder.output.bias[model.latent_dim :] -= 2.0
     return model
 
 

@@ -181,6 +181,8 @@ class PolarRRVAE(LatentModel):
         """
         self._start_background(patterns, "mean" if background == "auto" else background)
         mean = self.background.clone()
+        # Scaled-down orders would leave the rest of the patterns to the background.
+        self.learned_noise.zero_()
         for _ in range(ADOPTION_STEPS if background == "auto" else 0):
             turned = torch.zeros_like(mean)
             for x in patterns.split(512):
