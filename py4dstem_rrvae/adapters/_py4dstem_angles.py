@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from py4DSTEM import DataCube, RealSlice
 
 from ..angle_maps import SMOOTHED, UNWRAPPED, smoothed_map, unwrapped_map
 from ..maps import LatentMap
 from . import _py4dstem_tree, py4dstem
 from ._py4dstem_tree import ABOUT_FIT, ABOUT_SMOOTHED, ABOUT_UNWRAPPED
+
+if TYPE_CHECKING:
+    from py4DSTEM import DataCube, RealSlice
 
 
 def smooth_angle(datacube: DataCube, sigma: float = 1.0) -> RealSlice:
