@@ -371,7 +371,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If it is no model file of this package, or damaged.
         """
         parameters, fitted, history = model_file.load(path)
-        loaded = cls(**parameters)
+        try:
+            loaded = cls(**parameters)
+        except TypeError as error:
+            raise ValueError(f"{path} is no rrVAE model file, or is damaged: {error!r}") from error
         loaded.fitted_, loaded.history_ = fitted, history
         return loaded
 

@@ -95,7 +95,13 @@ def test_model_of_a_later_format_is_refused(quick, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [lambda _: "{", lambda _: "{}", lambda h: h.replace('"grid"', '"x"')]
+    "change",
+    [
+        lambda _: "{",
+        lambda _: "{}",
+        lambda h: h.replace('"grid"', '"x"'),
+        lambda h: h.replace('"beta"', '"x"'),
+    ],
 )
 def test_model_of_a_broken_header_is_refused(change, quick, tmp_path):
     path = tmp_path / "model.rrvae"
