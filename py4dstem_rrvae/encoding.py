@@ -176,7 +176,7 @@ def redraw(
     # Bins share pixels, so that noise drawn bin by bin would be too strong.
     # Apple's backend has no sparse matrices.
     host = "cpu" if clean.device.type == "mps" else clean.device
-    mean = intensity.expected(clean, transform.dof / transform.grid.n_angular)
+    mean = intensity.expected(clean, transform.dof / transform.grid.shape[1])
     expected = transform.render(mean.to(host)).cpu() / intensity.gain
     counts = torch.poisson(expected, chance)
     return intensity(intensity.gain * transform(counts.numpy())).to(clean.device)

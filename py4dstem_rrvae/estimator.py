@@ -345,7 +345,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Expected patterns (n, H, W) of latents (n, d) at the model's turns (n,)."""
         fitted = self._fitted()
         operator = PolarTransform(replace(fitted.detector, mask=None), fitted.grid)
-        independent = operator.dof / operator.grid.n_angular
+        independent = operator.dof / operator.grid.shape[1]
         model = copy.deepcopy(fitted.model).to("cpu")
         inputs = torch.tensor(z).float(), torch.tensor(theta).float(), torch.tensor(mirrored)
         with torch.inference_mode():
