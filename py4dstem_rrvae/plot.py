@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One figure of the maps of a scan; the only importer of matplotlib.
+"""One figure of the maps of a scan; with `plot_manifold`, the only importer of matplotlib.
 
 Built on `Figure` alone: no window opens and pyplot's state stays as it was.
 """
@@ -21,6 +21,7 @@ from matplotlib_scalebar.scalebar import ScaleBar
 from numpy.typing import NDArray
 
 from .maps import LatentMap
+from .plot_manifold import manifold_figure as manifold_figure
 
 if TYPE_CHECKING:
     from .selection import LatentDim
