@@ -214,13 +214,11 @@ def score(scan: Simulation, at: AtSites, found: Found) -> Row:
     """One row of the table."""
     codes, history = found.codes, found.model.history_
     own, lattice = sublattices(at)
-    close = at.distance < AT_SITE / 2
     row: Row = separation(codes.z, at)
     row["sublattice by angle"] = told(direction(codes.angle)[own], lattice[own])
     for kind, (error, _) in angle_errors(codes.angle, at).items():
         row[f"angle error, {kind}"] = error
     row["angle to COM angle"] = angle_against_com(codes, center_of_mass(scan))
-    row["fold of the site found"] = float(np.mean(codes.fold[close] == at.fold[close]))
     row["KL, nats"] = " ".join(f"{kl:.1f}" for kl in history.kl[history.best_epoch])
     row["collapsed"] = " ".join("yes" if c else "no" for c in history.collapsed)
     row["fit, CPU s"] = found.seconds
@@ -260,7 +258,8 @@ def run(name: str, options: argparse.Namespace) -> list[Row]:
     rows.append(chance)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        cases_figures.save(scan, center_of_mass(scan), first, options.out)
+        com, dark = center_of_mass(scan), dark_field(scan)
+        cases_figures.save(scan, com, dark, first, options.out)
     return rows
 
 

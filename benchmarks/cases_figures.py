@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLOURS = {"C": "black", "Si": "tab:red", "Zn": "tab:blue", "S": "gold"}
 
 
-def _draw(ax: Axes, values: Array, title: str, cyclic: bool, ratio: float) -> None:
+def _draw(ax: Axes, values: Array, title: str, cyclic: bool) -> None:
     if cyclic:
         image = ax.imshow(np.mod(values, 2 * np.pi), cmap=cyclic_colours(), vmin=0, vmax=2 * np.pi)
     else:
@@ -55,48 +55,44 @@ def _atoms(ax: Axes, scan: Simulation) -> None:
     ax.set(xlim=(-0.5, cols - 0.5), ylim=(rows - 0.5, -0.5))
 
 
-def maps(scan: Simulation, com: Array, found: Mapping[str, Found]) -> Figure:
+def maps(scan: Simulation, com: Array, dark: Array, found: Mapping[str, Found]) -> Figure:
     """COM and, one row a model, its angle, latents, fold and misfit; atoms on the first panel."""
     rows, cols = scan.scan.shape
     height = rows / cols
     figure = Figure(figsize=(9.5, (1 + len(found)) * (1.35 * height + 0.35)), layout="constrained")
     axes = figure.subplots(1 + len(found), 5, squeeze=False)
     length, angle = np.hypot(com[..., 0], com[..., 1]), np.arctan2(com[..., 1], com[..., 0])
-    mean = scan.patterns.sum((2, 3)) / scan.patterns.sum((2, 3)).mean()
-    del mean
     first = [
         ("|COM|, 1/Å, and atoms", length, False),
         ("COM x (rows), 1/Å", com[..., 0], False),
         ("COM y (columns), 1/Å", com[..., 1], False),
         ("COM angle", angle, True),
+        ("dark field", dark, False),
     ]
-    for ax, (title, values, cyclic) in zip(axes[0], first, strict=False):
-        _draw(ax, values, title, cyclic, height)
+    for ax, (title, values, cyclic) in zip(axes[0], first, strict=True):
+        _draw(ax, values, title, cyclic)
     _atoms(axes[0, 0], scan)
-    pattern = axes[0, 4]
-    pattern.imshow(scan.patterns.sum((0, 1)), cmap="gray")
-    pattern.set_title("mean pattern", fontsize=8)
-    pattern.set_xticks([])
-    pattern.set_yticks([])
     for line, (name, one) in zip(axes[1:], found.items(), strict=True):
         codes, off = one.codes, one.model.history_.collapsed
-        panels = [(f"{name}: angle", codes.angle, True)]
-        panels.append(("angle x fold", codes.angle * codes.fold, True))
+        panels = [(f"{name}: angle x fold", codes.angle * codes.fold, True)]
         for k in range(codes.z.shape[-1]):
             panels.append(
                 (f"z{k + 1}" + (" (collapsed)" if off[k] else ""), codes.z[..., k], False)
             )
         panels.append(("fold", codes.fold.astype(float), False))
+        panels.append(("misfit", codes.error, False))
         for ax, (title, values, cyclic) in zip(line, panels, strict=False):
-            _draw(ax, values, title, cyclic, height)
+            _draw(ax, values, title, cyclic)
         for ax in line[len(panels) :]:
             ax.axis("off")
     return figure
 
 
-def save(scan: Simulation, com: Array, found: Mapping[str, Found], folder: Path) -> None:
+def save(
+    scan: Simulation, com: Array, dark: Array, found: Mapping[str, Found], folder: Path
+) -> None:
     """Write the maps of a case, and the manifold of each model."""
-    maps(scan, com, found).savefig(folder / f"cases_{scan.case}.png", dpi=110)
+    maps(scan, com, dark, found).savefig(folder / f"cases_{scan.case}.png", dpi=110)
     for name, one in found.items():
         figure = manifold_figure(one.model, title=f"{scan.case}: {name}")
         figure.savefig(folder / f"cases_{scan.case}_manifold_{name}.png", dpi=90)

@@ -105,7 +105,7 @@ CASES["zns"] = Case(
         source_fwhm=0.5,
         detector_pixels=62,
         max_angle=53.0,
-        phonon_configurations=12,
+        phonon_configurations=6,
         phonon_sigma=0.1,
     ),
     scan=Scan(shape=(31, 22), step=0.1745),
