@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The six scans of the published work: figures and scores, model beside model.
 
-``python -m benchmarks.cases [NAME ...] [--small] [--seeds N] [--out FOLDER] [--cache FOLDER]``
-writes for each case a figure of maps, the latent manifold of each model, and all scores as Markdown
-and JSON. Scans are simulated once and kept in the cache.
+``python -m benchmarks.cases [NAME ...] [--small] [--seeds N] [--models M ...]``
+prints a table of scores a case. With ``--out FOLDER`` it also writes them as Markdown and JSON, a
+figure of maps, and the latent manifold of each model. Scans are simulated once (``--cache FOLDER``,
+else the user's cache folder). "long" is the default with 400 epochs, for scans of few patterns.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +39,12 @@ AT_SITE = 0.3
 """Positions this close to a site (angstrom) count as lying at it."""
 NEIGHBOURS = 10
 
-MODELS: dict[str, Callable[[int], RRVAE]] = {
-    "default": lambda seed: RRVAE(random_state=seed, progress=False),
+MODELS: dict[str, Callable[..., RRVAE]] = {
+    "default": RRVAE,
+    "long": partial(RRVAE, max_epochs=400),
+    "published": RRVAE.published,
 }
-"""Every model that the cases are shown to, by name; made from a seed."""
+"""What the cases can be shown to, by name."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,21 @@ def frames(scan: Simulation) -> Frames:
     return Frames(scan.patterns, center=center, matrix=scan.matrix, q_units="A^-1")
 
 
+def binned(scan: Simulation, n: int) -> Simulation:
+    """The same scan with n x n detector pixels summed; pixels left over at the end are lost."""
+    rows, cols, height, width = scan.patterns.shape
+    high, wide = height // n, width // n
+    kept = scan.patterns[..., : high * n, : wide * n].reshape(rows, cols, high, n, wide, n)
+    row, col = ((c - (n - 1) / 2) / n for c in scan.center)
+    return replace(
+        scan,
+        patterns=kept.sum((3, 5)),
+        q_per_pixel=scan.q_per_pixel * n,
+        center=(row, col),
+        centers=None if scan.centers is None else (scan.centers - (n - 1) / 2) / n,
+    )
+
+
 def dark_field(scan: Simulation) -> Array:
     """Share of electrons beyond 1.05 times the aperture, shape (rows, cols)."""
     from abtem.core.energy import energy2wavelength
@@ -108,10 +127,10 @@ def dark_field(scan: Simulation) -> Array:
     return dark
 
 
-def fit(scan: Simulation, make: Callable[[int], RRVAE], seed: int) -> Found:
+def fit(scan: Simulation, make: Callable[..., RRVAE], seed: int) -> Found:
     known = frames(scan)
     start = time.process_time()
-    model = make(seed).fit(known)
+    model = make(random_state=seed, progress=False).fit(known)
     seconds = time.process_time() - start
     return Found(model, model.encode(known), seconds)
 
@@ -244,10 +263,14 @@ def run(name: str, options: argparse.Namespace) -> list[Row]:
     from . import cases_figures
 
     scan = simulate.recorded(name, reduced=options.small, cache=options.cache)
+    scan = binned(scan, options.bin) if options.bin > 1 else scan
     at = at_sites(scan)
     rows = baselines(scan, at)
     first: dict[str, Found] = {}
-    for model, make in MODELS.items():
+    for model in options.models:
+        make = MODELS[model]
+        if model == "published" and options.published_epochs is not None:
+            make = partial(make, max_epochs=options.published_epochs)
         for seed in range(options.seeds):
             found = fit(scan, make, seed)
             first.setdefault(model, found)
@@ -268,6 +291,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(simulate.PUBLISHED))
     parser.add_argument("--small", action="store_true", help="a few positions, for a quick look")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["default"])
+    parser.add_argument("--published-epochs", type=int, help="fewer than its own 1000")
+    parser.add_argument("--bin", type=int, default=1, help="detector pixels summed along each axis")
     parser.add_argument("--out", type=Path, help="folder for figures and tables")
     parser.add_argument("--cache", type=Path, help="folder of simulated scans")
     options = parser.parse_args(arguments)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,8 +29,8 @@ def _draw(ax: Axes, values: Array, title: str, cyclic: bool) -> None:
         low, high = np.nanpercentile(values, [0.5, 99.5])
         if title.startswith("COM") and "|" not in title:
             low, high = -max(-low, high), max(-low, high)
-        image = ax.imshow(values, cmap="viridis", vmin=low, vmax=high if high > low else low + 1)
-    image.cmap.set_bad(UNDEFINED)
+        colours = colormaps["viridis"].with_extremes(bad=UNDEFINED)
+        image = ax.imshow(values, cmap=colours, vmin=low, vmax=high if high > low else low + 1)
     bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
     if cyclic:
         bar.set_ticks([0, np.pi, 2 * np.pi], labels=["0", "π", "2π"])
