@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from sklearn.decomposition import PCA
 from sklearn.metrics import balanced_accuracy_score, silhouette_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -30,7 +31,6 @@ from sklearn.preprocessing import StandardScaler
 from py4dstem_rrvae import RRVAE, Codes, Frames, simulate
 from py4dstem_rrvae.simulate import Simulation
 from py4dstem_rrvae.sites import AtSites, at_sites
-from py4dstem_rrvae.synthetic import error_modulo
 
 Array = NDArray[np.float64]
 Row = dict[str, str | float | None]
@@ -178,20 +178,28 @@ def direction(angle: Array) -> Array:
     return np.concatenate([np.cos(turned), np.sin(turned)], axis=-1)
 
 
-def angle_errors(angle: Array, at: AtSites) -> dict[str, tuple[float, float]]:
-    """Median error in degrees at each kind of site, and that of random angles.
+def turn_errors(angle: Array, fold: NDArray[np.int64], at: AtSites) -> Array:
+    """Error of the angle against the crystal's own turns, degrees, NaN where none can be told.
 
-    Modulo the site's fold and one offset per kind, as only turns between equal sites are physical.
+    Positions with the same offset from equal sites, each in its site's frame, have the same pattern
+    but for a turn by the difference of their azimuths. So the angle less the azimuth is compared
+    with its mean over the 5 positions nearest in that frame, modulo the angle's own period.
     """
-    errors = {}
+    error = np.full(at.kind.shape, np.nan)
+    rest = angle - at.azimuth
+    frame = at.distance * np.exp(1j * at.fold * (at.azimuth - at.orientation))
     for kind in np.unique(at.kind):
-        own = (at.kind == kind) & (at.distance < AT_SITE) & np.isfinite(angle)
-        if own.sum() < NEIGHBOURS or len(np.unique(at.fold[own])) > 1:
-            continue
-        period = 2 * np.pi / at.fold[own][0]
-        error = error_modulo(angle[own] - at.orientation[own], np.full(own.sum(), period))
-        errors[str(kind)] = float(np.degrees(np.median(error))), math.degrees(period / 4)
-    return errors
+        for n in np.unique(fold[fold > 0]):
+            own = (at.kind == kind) & (fold == n) & np.isfinite(angle)
+            if own.sum() <= NEIGHBOURS:
+                continue
+            place = np.column_stack([frame[own].real, frame[own].imag])
+            near = cKDTree(place).query(place, 6)[1]
+            phasor = np.exp(1j * n * rest[own])
+            # Without the position itself, wherever among equals it stands.
+            others = phasor[near].sum(1) - phasor
+            error[own] = np.degrees(np.abs(np.angle(phasor * np.conj(others))) / n)
+    return error
 
 
 def angle_against_com(codes: Codes, com: Array) -> float:
@@ -222,8 +230,8 @@ def baselines(scan: Simulation, at: AtSites) -> list[Row]:
         "PCA, 2 components": scores,
     }
     rows: list[Row] = [{"by": name, **separation(f, at)} for name, f in features.items()]
-    for kind, (error, _) in angle_errors(angle, at).items():
-        rows[1][f"angle error, {kind}"] = error
+    whole = np.ones(at.kind.shape, dtype=np.int64)
+    rows[1]["turn error"] = float(np.nanmedian(turn_errors(angle, whole, at)))
     own, lattice = sublattices(at)
     rows[1]["sublattice by angle"] = told(direction(angle)[own], lattice[own])
     return rows
@@ -235,8 +243,9 @@ def score(scan: Simulation, at: AtSites, found: Found) -> Row:
     own, lattice = sublattices(at)
     row: Row = separation(codes.z, at)
     row["sublattice by angle"] = told(direction(codes.angle)[own], lattice[own])
-    for kind, (error, _) in angle_errors(codes.angle, at).items():
-        row[f"angle error, {kind}"] = error
+    if (codes.fold > 0).any():
+        row["turn error"] = float(np.nanmedian(turn_errors(codes.angle, codes.fold, at)))
+    row["angle undefined"] = float(np.mean(codes.fold == 0))
     row["angle to COM angle"] = angle_against_com(codes, center_of_mass(scan))
     row["KL, nats"] = " ".join(f"{kl:.1f}" for kl in history.kl[history.best_epoch])
     row["collapsed"] = " ".join("yes" if c else "no" for c in history.collapsed)
@@ -275,10 +284,6 @@ def run(name: str, options: argparse.Namespace) -> list[Row]:
             found = fit(scan, make, seed)
             first.setdefault(model, found)
             rows.append({"by": f"{model}, seed {seed}", **score(scan, at, found)})
-    chance: Row = {"by": "random"}
-    for kind, (_, random) in angle_errors(np.zeros(at.kind.shape), at).items():
-        chance[f"angle error, {kind}"] = random
-    rows.append(chance)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
         com, dark = center_of_mass(scan), dark_field(scan)

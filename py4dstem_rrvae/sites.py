@@ -55,23 +55,39 @@ class Sites:
 
 @dataclass(frozen=True)
 class AtSites:
-    """The site that each probe position lies nearest to; every array has the scan's shape.
+    """The site that each probe position lies nearest to; arrays have the scan's shape.
 
     Attributes
     ----------
     kind : ndarray of str
-    distance : ndarray
-        To the site, in angstrom.
+    offset : ndarray, shape (rows, cols, 2)
+        From the site to the probe, in angstrom.
     sublattice, fold : ndarray of int
     orientation : ndarray
         See `Sites`.
     """
 
     kind: NDArray[np.str_]
-    distance: FloatArray
+    offset: FloatArray
     sublattice: NDArray[np.int64]
     fold: NDArray[np.int64]
     orientation: FloatArray
+
+    @property
+    def distance(self) -> FloatArray:
+        """To the site, in angstrom."""
+        length: FloatArray = np.hypot(self.offset[..., 0], self.offset[..., 1])
+        return length
+
+    @property
+    def azimuth(self) -> FloatArray:
+        """Direction from the site to the probe, radians from rows towards columns.
+
+        At equal sites, the same offset in the site's own frame gives the same pattern, turned by
+        the difference of the azimuths.
+        """
+        direction: FloatArray = np.arctan2(self.offset[..., 1], self.offset[..., 0])
+        return direction
 
 
 @dataclass(frozen=True)
@@ -141,10 +157,10 @@ def at_sites(simulation: Simulation, known: Sites | None = None) -> AtSites:
     """
     known = sites(simulation) if known is None else known
     position = np.moveaxis(np.indices(simulation.scan.shape), 0, -1).astype(float)
-    distance, nearest = cKDTree(known.place).query(position)
+    _, nearest = cKDTree(known.place).query(position)
     return AtSites(
         np.array(known.kind)[nearest],
-        distance * simulation.scan.step,
+        (position - known.place[nearest]) * simulation.scan.step,
         known.sublattice[nearest],
         known.fold[nearest],
         known.orientation[nearest],

@@ -117,10 +117,11 @@ _MEASURED = Case(
     partial(graphene, rotation=math.radians(11)),
     radius=24.0,
     microscope=Microscope(
-        60e3, 32.0, source_fwhm=0.8, detector_pixels=102, max_angle=47.5, phonon_configurations=8
+        60e3, 32.0, source_fwhm=0.8, detector_pixels=102, max_angle=47.5, phonon_configurations=3
     ),
     scan=Scan(shape=(64, 64), step=10 / 64),
-    electrons=2e4,
+    # 40 pA for 0.8 ms.
+    electrons=2e5,
     camera=Camera(64, 41.0, shift=(1.8, -2.6), descan=((0.9, -0.2), (0.3, 0.7))),
     sampling=0.25,
 )

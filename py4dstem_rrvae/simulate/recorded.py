@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets import Simulation, counts, load, save
+from ..datasets import Simulation, counts
 from .cases import Case, find, small
 from .multislice import intensities
 
@@ -21,7 +21,7 @@ def recorded(
     random_state: int = 0,
     cache: str | Path | None = None,
 ) -> Simulation:
-    """A scan of counts, simulated once and then read from a cache.
+    """A scan of counts, simulated once; later calls read it and draw the noise anew.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def recorded(
     random_state
         Seed of the thermal displacements and the counting noise.
     cache
-        Folder for the files, a few megabytes each; None: the user's cache folder.
+        Folder for the noise-free patterns, up to 70 MB a scan; None: the user's cache folder.
 
     Returns
     -------
@@ -47,19 +47,36 @@ def recorded(
     """
     name, case = (case if isinstance(case, str) else "custom"), find(case)
     case = small(case) if reduced else case
-    electrons = case.electrons if electrons is None else electrons
     path = Path(_user_cache() if cache is None else cache)
-    path = path / f"{name}-{_digest(case, electrons, random_state)}.h5"
+    path = path / f"{name}-{_digest(case, random_state)}.npz"
     if not path.exists():
-        simulation = replace(intensities(case, random_state=random_state), case=name)
-        noise = np.random.default_rng((random_state, 1))
-        drawn = counts(simulation, electrons, random_state=noise)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Written beside and renamed, so that an interrupted run leaves no half a file.
-        part = path.with_suffix(".part")
-        save(part, simulation, drawn, electrons=electrons, overwrite=True)
+        part = path.with_suffix(".part.npz")
+        simulation = intensities(case, random_state=random_state)
+        np.savez(part, **{field: getattr(simulation, field) for field in _stored(case)})
         part.replace(path)
-    return load(path)
+    with np.load(path) as file:
+        arrays = {field: file[field] for field in _stored(case)}
+    simulation = Simulation(
+        **arrays
+        | {"symbols": tuple(arrays["symbols"].tolist())}
+        | {field: arrays[field].item() for field in ("q_per_pixel", "q_ratio")}
+        | {"center": tuple(arrays["center"].tolist())},
+        microscope=case.microscope,
+        scan=case.scan,
+        case=name,
+        random_state=random_state,
+    )
+    electrons = case.electrons if electrons is None else electrons
+    noise = np.random.default_rng((random_state, 1))
+    drawn = counts(simulation, electrons, random_state=noise)
+    return replace(simulation, patterns=drawn, electrons=electrons)
+
+
+def _stored(case: Case) -> list[str]:
+    fields = ["patterns", "q_per_pixel", "q_ratio", "center", "symbols", "positions", "vacancies"]
+    return fields if case.camera is None else [*fields, "centers"]
 
 
 def _user_cache() -> Path:
@@ -68,8 +85,8 @@ def _user_cache() -> Path:
     return user_cache_path("py4dstem_rrvae")
 
 
-def _digest(case: Case, electrons: float, random_state: int) -> str:
-    """A name for all that the counts depend on."""
+def _digest(case: Case, random_state: int) -> str:
+    """A name for all that the patterns depend on."""
     specimen = case.specimen
     made = (
         (specimen.func.__qualname__, specimen.args, sorted(specimen.keywords.items()))
@@ -77,4 +94,4 @@ def _digest(case: Case, electrons: float, random_state: int) -> str:
         else specimen.__qualname__
     )
     rest = (case.radius, case.microscope, case.scan, case.camera, case.sampling)
-    return hashlib.sha256(repr((made, rest, electrons, random_state)).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr((made, rest, random_state)).encode()).hexdigest()[:12]
