@@ -171,7 +171,7 @@ def test_turn_errors_know_right_from_wrong(scans):
     # Of an angle that is known modulo half a turn, half a turn is no error.
     flipped = (twisted + np.pi * rng.integers(0, 2, one.shape)) % (2 * np.pi)
     assert np.nanmedian(cases.turn_errors(flipped % np.pi, 2 * one, at)) < 3
-    assert np.nanmedian(cases.turn_errors(flipped, one, at)) > 20
+    assert np.nanmean(cases.turn_errors(flipped, one, at)) > 45
     assert np.isnan(cases.turn_errors(twisted, 0 * one, at)).all()
 
 
