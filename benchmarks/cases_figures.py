@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from py4dstem_rrvae.plot import UNDEFINED, cyclic_colours, manifold_figure
 from py4dstem_rrvae.simulate import Simulation
@@ -93,7 +95,14 @@ def save(
     scan: Simulation, com: Array, dark: Array, found: Mapping[str, Found], folder: Path
 ) -> None:
     """Write the maps of a case, and the manifold of each model."""
-    maps(scan, com, dark, found).savefig(folder / f"cases_{scan.case}.png", dpi=110)
+    _write(maps(scan, com, dark, found), folder / f"cases_{scan.case}.png", 100)
     for name, one in found.items():
         figure = manifold_figure(one.model, title=f"{scan.case}: {name}")
-        figure.savefig(folder / f"cases_{scan.case}_manifold_{name}.png", dpi=90)
+        _write(figure, folder / f"cases_{scan.case}_manifold_{name}.png", 75)
+
+
+def _write(figure: Figure, path: Path, dpi: int) -> None:
+    """A PNG of 128 colours, some 100 kB."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=dpi, format="png")
+    Image.open(buffer).convert("RGB").quantize(128).save(path, optimize=True)

@@ -57,7 +57,7 @@ def manifold_figure(
     flat = np.zeros(z.shape[:2])
     patterns = model.reconstruct(Codes(z, z, flat, flat, flat.astype(np.int64), flat))
     mosaic = np.concatenate(np.concatenate(patterns - patterns.mean((0, 1)), axis=1), axis=1)
-    figure = Figure(figsize=(6.4, 6.0 if rows > 1 else 1.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 5.5 if rows > 1 else 1.6), layout="constrained")
     ax = figure.subplots()
     limit = np.percentile(np.abs(mosaic), 99.5) or 1.0
     image = ax.imshow(mosaic, cmap="RdBu_r", vmin=-limit, vmax=limit)
