@@ -116,6 +116,20 @@ def binned(scan: Simulation, n: int) -> Simulation:
     )
 
 
+def thinned(scan: Simulation, n: int) -> Simulation:
+    """Every n-th position along both axes of the same scan."""
+    patterns = scan.patterns[::n, ::n]
+    shape = (patterns.shape[0], patterns.shape[1])
+    return replace(
+        scan,
+        patterns=patterns,
+        centers=None if scan.centers is None else scan.centers[::n, ::n],
+        positions=scan.positions / n,
+        vacancies=scan.vacancies / n,
+        scan=replace(scan.scan, shape=shape, step=scan.scan.step * n),
+    )
+
+
 def dark_field(scan: Simulation) -> Array:
     """Share of electrons beyond 1.05 times the aperture, shape (rows, cols)."""
     from abtem.core.energy import energy2wavelength
@@ -273,6 +287,7 @@ def run(name: str, options: argparse.Namespace) -> list[Row]:
 
     scan = simulate.recorded(name, reduced=options.small, cache=options.cache)
     scan = binned(scan, options.bin) if options.bin > 1 else scan
+    scan = thinned(scan, options.every) if options.every > 1 else scan
     at = at_sites(scan)
     rows = baselines(scan, at)
     first: dict[str, Found] = {}
@@ -299,6 +314,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["default"])
     parser.add_argument("--published-epochs", type=int, help="fewer than its own 1000")
     parser.add_argument("--bin", type=int, default=1, help="detector pixels summed along each axis")
+    parser.add_argument("--every", type=int, default=1, help="take every N-th position")
     parser.add_argument("--out", type=Path, help="folder for figures and tables")
     parser.add_argument("--cache", type=Path, help="folder of simulated scans")
     options = parser.parse_args(arguments)

@@ -142,6 +142,14 @@ def test_binning_keeps_electrons_and_the_beam_s_place(scans):
         np.testing.assert_allclose(first, second, atol=1e-3)
 
 
+def test_thinning_keeps_the_sites_of_the_positions_that_stay(scans):
+    scan = scans["measured_vacancy"]
+    few = cases.thinned(scan, 3)
+    np.testing.assert_array_equal(few.patterns, scan.patterns[::3, ::3])
+    np.testing.assert_array_equal(at_sites(few).kind, at_sites(scan).kind[::3, ::3])
+    np.testing.assert_allclose(at_sites(few).distance, at_sites(scan).distance[::3, ::3])
+
+
 def test_scores_know_right_from_wrong(scans):
     scan = scans["measured_pristine"]
     at = at_sites(scan)

@@ -186,6 +186,8 @@ class PolarOperator:
         coverage, a bin's counting variance is proportional to 1 / weight.
     dof : Tensor, shape (R,)
         Independent numbers among the bins of each ring: a pixel that fills several counts once.
+    area : Tensor, shape (R, A)
+        Pixels that a bin holds.
 
     Raises
     ------
@@ -206,6 +208,7 @@ class PolarOperator:
         self.grid = grid
         self.detector = detector
         self.weight = torch.tensor(share.reshape(grid.shape), dtype=torch.float32, device=device)
+        self.area = torch.tensor(area.reshape(grid.shape), dtype=torch.float32, device=device)
         independent = np.divide(squared, seen_area, out=np.zeros_like(share), where=share > 0)
         self.dof = torch.tensor(
             independent.reshape(grid.shape).sum(axis=1), dtype=torch.float32, device=device
@@ -285,7 +288,10 @@ class PolarTransform:
             return self._common.bin(frames).to(self.device)
         polar = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for own, operator in self.operators(origins):
-            polar[torch.from_numpy(own).to(self._host)] = operator.bin(frames[own])
+            # A bin holds some per cent more or fewer parts of pixels as the origin moves, which is
+            # more than graphene changes a pattern: latents would show where the origin lies.
+            even = self._common.area / operator.area.clamp(min=1e-6)
+            polar[torch.from_numpy(own).to(self._host)] = operator.bin(frames[own]) * even
         return (polar * (self._common.weight > 0)).to(self.device)
 
     def operators(
