@@ -286,3 +286,14 @@ def test_summing_counts_keeps_what_they_say_of_the_turn(size, counts):
 def test_point_sampling_loses_much_of_it_where_counts_are_few():
     point, bins = (known_turn_errors(f, 128, 1000.0) for f in (point_sampled, summed))
     assert np.median(point) > 1.4 * np.median(bins)
+
+
+def test_even_light_fills_the_bins_alike_wherever_the_origin_lies():
+    """Else latents of weak scatterers show the sub-pixel place of the origin."""
+    detector = Detector((64, 64), (33.0, 29.0), np.eye(2))
+    grid = PolarGrid.for_detector(detector, wander=1.0)
+    frames = np.full((3, 64, 64), 50, dtype=np.uint16)
+    origins = np.array([[33.0, 29.0], [33.375, 29.25], [32.5, 28.625]])
+    bins = PolarTransform(detector, grid, wander=1.0)(frames, origins)
+    torch.testing.assert_close(bins[1], bins[0], rtol=1e-4, atol=0)
+    torch.testing.assert_close(bins[2], bins[0], rtol=1e-4, atol=0)
