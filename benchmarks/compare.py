@@ -55,22 +55,30 @@ class Job:
         if not path.exists():
             return None
         result: Result = json.loads(path.read_text())
-        return result if result["job"] == asdict(self) else None
+        return result if result["settings"] == self.settings() else None
 
-    def command(self, peers_python: str | None) -> tuple[list[str], dict[str, Any]]:
-        """How to start its process, and the options that go with the patterns."""
-        method = METHODS[self.method]
-        if method.peer:
-            if peers_python is None:
-                raise ValueError(f"{self.method} needs the peers' Python; see benchmarks.peers")
-            options = method.peer | {"epochs": self.epochs, "seed": self.seed}
-            return [peers_python, "-m", "benchmarks.peers.run"], options
-        options = {"method": self.method, "seed": self.seed}
-        return [sys.executable, "-m", "benchmarks.methods"], options
+    def settings(self) -> dict[str, Any]:
+        """All that the result depends on."""
+        return asdict(self) | {"options": self.options()}
+
+    def options(self) -> dict[str, Any]:
+        """What its process is told beside the patterns."""
+        peer = METHODS[self.method].peer
+        if peer:
+            return peer | {"epochs": self.epochs, "seed": self.seed}
+        return {"method": self.method, "seed": self.seed}
+
+    def command(self, peers_python: str | None) -> list[str]:
+        """How to start its process."""
+        if not METHODS[self.method].peer:
+            return [sys.executable, "-m", "benchmarks.methods"]
+        if peers_python is None:
+            raise ValueError(f"{self.method} needs the peers' Python; see benchmarks.peers")
+        return [peers_python, "-m", "benchmarks.peers.run"]
 
     def run(self, folder: Path, peers_python: str | None) -> Result:
         """Run it in a process of its own, score it, and write the result."""
-        command, options = self.command(peers_python)
+        command = self.command(peers_python)
         problem = PROBLEMS[self.problem](self.patterns)
         single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
@@ -80,7 +88,7 @@ class Job:
                 files[0],
                 train=problem.train,
                 fresh=problem.fresh.frames,
-                options=json.dumps(options),
+                options=json.dumps(self.options()),
             )
             done = subprocess.run(
                 [*command, *files],
@@ -95,7 +103,7 @@ class Job:
             z, angle = found["z"].astype(float), found["angle"].astype(float)
             figures = problem.figures(z, angle, found["expected"])
             cost = json.loads(str(found["cost"]))
-        result = {"job": asdict(self), "figures": figures, "cost": cost}
+        result = {"settings": self.settings(), "figures": figures, "cost": cost}
         path_ = self.path(folder)
         path_.parent.mkdir(parents=True, exist_ok=True)
         partial = path_.with_suffix(".part")

@@ -21,7 +21,7 @@ class PlainEncoder(nn.Module):
 
     def __init__(self, features: nn.Module, n_angular: int, latent_dim: int) -> None:
         super().__init__()
-        channels = 32
+        channels = next(p.shape[0] for p in features.parameters())
         self.layers = nn.Sequential(
             features,
             nn.Flatten(),

@@ -36,6 +36,11 @@ class Options:
         mean pattern, as a whole of unit variance.
     rotation_prior
         AtomAI's, standard deviation of the angle in radians.
+    capacity
+        Nats that AtomAI's KL divergence is led to over the first half of the training, and the
+        weight of its distance from there; None: the plain loss.
+    warm_up
+        Share of the epochs over which the weight of pyroVED's KL divergence rises from 0 to 1.
     noise
         Standard deviation of pyroVED's Gaussian sampler, in units of the counting noise of the
         square roots; None: its Bernoulli sampler, for "unit".
@@ -49,6 +54,8 @@ class Options:
     latent_dim: int = 2
     intensity: Literal["unit", "standard"] = "unit"
     rotation_prior: float = 0.1
+    capacity: tuple[float, float] | None = None
+    warm_up: float = 0.0
     noise: float | None = None
 
 
@@ -115,6 +122,11 @@ class AtomAI(Peer):
         self.model = atomai.models.rVAE(
             frames.shape[1:], options.latent_dim, translation=False, seed=options.seed
         )
+        led: dict[str, Any] = {}
+        if options.capacity is not None:
+            steps = options.epochs * (len(frames) // options.batch_size)
+            nats, weight = options.capacity
+            led = {"capacity": [nats, steps // 2, weight]}
         with tempfile.TemporaryDirectory() as folder:  # where it saves itself after every epoch
             self.model.fit(
                 frames,
@@ -123,6 +135,7 @@ class AtomAI(Peer):
                 rotation_prior=options.rotation_prior,
                 optimizer=lambda p: torch.optim.Adam(p, lr=options.learning_rate),
                 filename=str(Path(folder) / "model"),
+                **led,
             )
 
     def codes(self, frames: np.ndarray) -> np.ndarray:
@@ -155,8 +168,9 @@ class PyroVED(Peer):
         trainer = pyroved.trainers.SVItrainer(
             self.model, lr=options.learning_rate, seed=options.seed
         )
-        for _ in range(options.epochs):
-            trainer.step(loader)
+        for epoch in range(options.epochs):
+            rise = (epoch + 1) / (options.warm_up * options.epochs) if options.warm_up else 1.0
+            trainer.step(loader, scale_factor=min(rise, 1.0))
             trainer.print_statistics()
 
     def codes(self, frames: np.ndarray) -> np.ndarray:
