@@ -121,7 +121,13 @@ def ours(pattern: Turnable, directions: int, patterns: int = 600, epochs: int = 
     clean = pattern.expected(pattern.directions(directions))
     rng = np.random.default_rng(0)
     frames = rng.poisson(clean[np.arange(patterns) % directions]).astype(np.uint16)
-    model = RRVAE(max_epochs=epochs, random_state=0, progress=False, device="cpu").fit(frames)
+    model = RRVAE(
+        center=((SIZE - 1) / 2, (SIZE - 1) / 2),  # few directions may not show where it is
+        max_epochs=epochs,
+        random_state=0,
+        progress=False,
+        device="cpu",
+    ).fit(frames)
     decoded = model.reconstruct(model.encode(frames[:directions]))
     carrying = sum(not collapsed for collapsed in model.history_.collapsed)
     share = explained(rows(decoded), rows(clean)) if directions > 1 else float("nan")
