@@ -22,7 +22,7 @@ from .core.device import choose_device
 from .core.inference import Inference
 from .core.intensity import Intensity, are_counts
 from .core.model import LatentModel
-from .core.polar import Detector, PolarGrid, PolarOperator, PolarTransform, center_of_mass
+from .core.polar import Detector, Grid, PolarGrid, PolarOperator, PolarTransform, center_of_mass
 from .frames import FloatArray, Frames
 
 CHUNK = 512
@@ -48,7 +48,7 @@ class Binner:
     def __init__(
         self,
         detector: Detector,
-        grid: PolarGrid,
+        grid: Grid,
         origins: FloatArray | None = None,
         wander: float = 0.0,
         device: str = "auto",
@@ -58,11 +58,14 @@ class Binner:
         self.transform = PolarTransform(detector, grid, choose_device(device), wander)
 
     @classmethod
-    def of(cls, frames: Frames, grid: PolarGrid | None = None, device: str = "auto") -> Binner:
-        """For frames whose centre is known; None takes the grid that suits their detector."""
+    def of(
+        cls, frames: Frames, grid: Grid | type[Grid] = PolarGrid, device: str = "auto"
+    ) -> Binner:
+        """For frames whose centre is known; a kind of grid is made to suit their detector."""
         detector = frames.detector()
         wander = frames.wander(detector)
-        grid = grid or PolarGrid.for_detector(detector, wander)
+        if isinstance(grid, type):
+            grid = grid.for_detector(detector, wander)
         return cls(detector, grid, frames.origins(), wander, device)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -124,7 +127,7 @@ class Encoder:
 
 
 def angle_offset(
-    model: LatentModel, stabilised: Tensor, intensity: Intensity, grid: PolarGrid, weight: Tensor
+    model: LatentModel, stabilised: Tensor, intensity: Intensity, grid: Grid, weight: Tensor
 ) -> float:
     """Turn the model's zero onto the direction of the centre of mass, weighted by its size.
 

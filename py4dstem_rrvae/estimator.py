@@ -19,18 +19,18 @@ from torch import Tensor
 from . import model_file
 from .adoption import check_fits, place, refit
 from .codes import Codes
+from .core.architectures import Architecture, Recipe
 from .core.calibration import calibrate
+from .core.coordinate import NoiseKind
 from .core.intensity import IntensityKind, choose_intensity
-from .core.mirror import model_class
 from .core.model import Background, LatentModel
-from .core.polar import PolarGrid, PolarTransform
-from .core.training import History, Schedule, fit_model, settle_latents, split
+from .core.polar import Grid, PolarTransform
+from .core.training import History, RateKind, Schedule, fit_model, settle_latents, split
 from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
 from .frames import Frames, unflatten
 from .model_file import Fitted
 from .options import (
     MIN_PATTERNS,
-    Architecture,
     RandomState,
     ScanBackground,
     check_options,
@@ -48,6 +48,8 @@ from .sampling import (
 
 FloatArray = NDArray[np.float64]
 
+LEARNING_RATE = {"polar": 5e-3, "coordinate": 1e-3}
+
 
 class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Rotationally invariant variational autoencoder of diffraction patterns.
@@ -58,7 +60,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Number of latents d.
     architecture
         "polar" (networks on polar patterns, the angle marginalised exactly) or "coordinate" (the
-        published model; not available yet).
+        published model, for reference: the encoder guesses the angle, the decoder is asked pixel by
+        pixel, some hundred times slower); see also `published`.
     center
         Pixel index ``(row, col)`` of the direct beam, or one per position; None: taken from
         `Frames`, else estimated from the mean pattern.
@@ -82,7 +85,14 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Patterns drawn for training at most; fewer where the centre is unknown, or patterns come
         through `partial_fit`, and they would take more than 256 MiB.
     max_epochs, batch_size, learning_rate, beta
-        See `core.training.Schedule`.
+        See `core.training.Schedule`. A rate of None is 5e-3, for "coordinate" 1e-3.
+    schedule
+        "one-cycle", or "constant" for one learning rate and all epochs.
+    angle_prior
+        Width in radians to which "coordinate" draws the angle's posterior.
+    noise
+        "learned", or for "coordinate" also "unit": while it is trained, noise of a standard
+        deviation as large as the range of the data, which leaves next to nothing for the latents.
     device
         "auto" (cuda, else mps, else cpu) or a torch device.
     random_state
@@ -120,8 +130,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         sample: int = 8192,
         max_epochs: int = 45,
         batch_size: int = 64,
-        learning_rate: float = 5e-3,
+        learning_rate: float | None = None,
         beta: float = 1.0,
+        schedule: RateKind = "one-cycle",
+        angle_prior: float = 0.1,
+        noise: NoiseKind = "learned",
         device: str = "auto",
         random_state: RandomState = None,
         progress: bool = True,
@@ -139,9 +152,41 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.beta = beta
+        self.schedule = schedule
+        self.angle_prior = angle_prior
+        self.noise = noise
         self.device = device
         self.random_state = random_state
         self.progress = progress
+
+    @classmethod
+    def published(cls, **options: Any) -> RRVAE:
+        """The model with the settings of the release that goes with the publication.
+
+        Parameters
+        ----------
+        **options
+            Options of `RRVAE` that are to differ from those: 1,000 epochs are for simulated scans,
+            150 were taken for measured ones.
+
+        Notes
+        -----
+        Translations are off, as there. What differs: patterns are resampled onto square pixels
+        about the beam's centre instead of cropped; the weights kept are those of the epoch that
+        was best on held-out patterns; a latent that carries nothing is reported and switched off.
+        """
+        settings: dict[str, Any] = {
+            "architecture": "coordinate",
+            "intensity": "linear",
+            "background": "mean",
+            "noise": "unit",
+            "angle_prior": 0.1,
+            "schedule": "constant",
+            "learning_rate": 1e-4,
+            "batch_size": 20,
+            "max_epochs": 1000,
+        }
+        return cls(**(settings | options))
 
     def fit(self, frames: Any, y: None = None) -> RRVAE:  # noqa: ARG002, scikit-learn passes y
         """Train on a random sample of the patterns.
@@ -160,7 +205,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        ValueError, TypeError, NotImplementedError
+        ValueError, TypeError
             If an option or the patterns cannot be used; the estimator is left as it was.
         """
         prepared = self._prepare(frames, MIN_PATTERNS)
@@ -326,7 +371,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If it is no model file of this package, or damaged.
         """
         parameters, fitted, history = model_file.load(path)
-        loaded = cls(**parameters)
+        try:
+            loaded = cls(**parameters)
+        except TypeError as error:
+            raise ValueError(f"{path} is no rrVAE model file, or is damaged: {error!r}") from error
         loaded.fitted_, loaded.history_ = fitted, history
         return loaded
 
@@ -341,9 +389,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         frames = unflatten(frames, self.signal_shape, self.mask)
         return Frames.of(frames, center=self.center, mask=self.mask)
 
-    def _draw(
-        self, frames: Frames, rng: np.random.Generator, grid: PolarGrid | None = None
-    ) -> Drawn:
+    def _draw(self, frames: Frames, rng: np.random.Generator, grid: Grid | type[Grid]) -> Drawn:
         progress = "sample" if self.progress else None
         return draw(frames, self.sample, rng, grid, self.device, progress)
 
@@ -354,7 +400,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if len(source) < least:
             raise ValueError(f"{caller} needs at least {least} patterns; got {len(source)}")
         rng = generator(self.random_state)
-        drawn = self._draw(source, rng)
+        drawn = self._draw(source, rng, self._recipe.grid)
         check_capacity(self.latent_dim, drawn.binned)
         check_variety(drawn.binned)
         intensity = choose_intensity(self._intensity_kind(), drawn.binned, drawn.counts)
@@ -369,7 +415,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Model of stabilised patterns, its history, and the patterns it was not trained on."""
         parts = split(stabilised, chance)
         model, history = fit_model(
-            partial(_new_model, self.latent_dim, binner.transform, seed, self.mirror),
+            partial(_new_model, self._recipe, binner.transform, seed),
             parts,
             self.background,
             self._schedule(),
@@ -379,8 +425,16 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         settle_latents(model, parts[1], history, chance)
         return model, history, parts[1]
 
+    @property
+    def _recipe(self) -> Recipe:
+        return Recipe.of(self.get_params())
+
     def _schedule(self) -> Schedule:
-        return Schedule(self.max_epochs, self.batch_size, self.learning_rate, self.beta)
+        rate = self.learning_rate or LEARNING_RATE[self.architecture]
+        schedule = Schedule(self.max_epochs, self.batch_size, rate, self.beta)
+        if self.schedule == "constant":
+            return replace(schedule, rate="constant", patience=1.0)
+        return schedule
 
     def _intensity_kind(self) -> IntensityKind:
         return cast(IntensityKind, "sqrt" if self.intensity == "counts" else self.intensity)
@@ -392,11 +446,9 @@ def _features(frames: Any) -> int | None:
     return int(shape[1]) if len(shape) == 2 else None
 
 
-def _new_model(
-    latent_dim: int, transform: PolarTransform, seed: int, mirror: bool = False
-) -> LatentModel:
+def _new_model(recipe: Recipe, transform: PolarTransform, seed: int) -> LatentModel:
     # torch initialises layers from the global generator, which is the user's.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = model_class(mirror)(latent_dim, transform.weight.cpu(), transform.dof.cpu())
+        model = recipe.build(transform.weight.cpu(), transform.dof.cpu())
     return model.to(transform.weight.device)

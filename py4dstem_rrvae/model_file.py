@@ -13,14 +13,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .core.architectures import Recipe
 from .core.intensity import Intensity
-from .core.mirror import model_class
 from .core.model import LatentModel
-from .core.polar import Detector, PolarGrid
+from .core.polar import Detector, Grid
 from .core.training import History
 
 KEY = "py4dstem_rrvae"
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Fitted:
     detector, q_units
         Geometry of the scan trained on.
     grid
-        Polar bins, in `q_units`.
+        Bins, in `q_units`.
     intensity
         Intensity scale, with the gain of the scan trained on.
     dose : float
@@ -46,7 +46,7 @@ class Fitted:
     model: LatentModel
     detector: Detector
     q_units: str
-    grid: PolarGrid
+    grid: Grid
     intensity: Intensity
     dose: float
     angle_offset: float
@@ -114,16 +114,16 @@ def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted
         tensors["detector.mask"].numpy() if "detector.mask" in tensors else None,
     )
     state = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    recipe = Recipe.of(header["parameters"])
     with torch.random.fork_rng(devices=[]):
-        kind = model_class(header["parameters"]["mirror"])
-        model = kind(header["parameters"]["latent_dim"], state["weight"], state["dof"])
+        model = recipe.build(state["weight"], state["dof"])
     model.load_state_dict(state)
     model.eval()
     return Fitted(
         model,
         detector,
         header["q_units"],
-        PolarGrid(**header["grid"]),
+        recipe.grid(**header["grid"]),
         Intensity(**header["intensity"]),
         header["dose"],
         header["angle_offset"],

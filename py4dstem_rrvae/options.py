@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from .core.architectures import Architecture
+from .core.coordinate import NoiseKind
 from .core.intensity import INTENSITY_KINDS
 from .core.model import BACKGROUNDS
+from .core.training import RateKind
 
 if TYPE_CHECKING:
     from .estimator import RRVAE
 
-Architecture = Literal["polar", "coordinate"]
 ScanBackground = Literal["stored", "refit"]
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
@@ -27,15 +29,15 @@ def check_options(estimator: RRVAE) -> None:
     Raises
     ------
     ValueError
-        If an option is out of its range.
-    NotImplementedError
-        If it belongs to a later version.
+        If an option is out of its range, or of the other architecture.
     """
     choices = {
         "architecture": get_args(Architecture),
         "intensity": (*INTENSITY_KINDS, "counts"),
         "background": BACKGROUNDS,
         "mirror": (False, True),
+        "noise": get_args(NoiseKind),
+        "schedule": get_args(RateKind),
     }
     for name, allowed in choices.items():
         if getattr(estimator, name) not in allowed:
@@ -46,12 +48,16 @@ def check_options(estimator: RRVAE) -> None:
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not whole or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    for name in ("learning_rate", "beta"):
+    for name in ("learning_rate", "beta", "angle_prior"):
         number = getattr(estimator, name)
+        if number is None and name == "learning_rate":
+            continue
         if not isinstance(number, Real) or not 0 < float(number) < np.inf:
             raise ValueError(f"{name} must be above 0 and finite; got {number!r}")
-    if estimator.architecture == "coordinate":
-        raise NotImplementedError('architecture="coordinate" is not available yet; use "polar"')
+    if estimator.architecture == "coordinate" and estimator.mirror:
+        raise ValueError('mirror=True is for architecture="polar"; got "coordinate"')
+    if estimator.architecture == "polar" and estimator.noise != "learned":
+        raise ValueError('noise="unit" is for architecture="coordinate"; got "polar"')
 
 
 def generator(random_state: RandomState) -> np.random.Generator:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .core.intensity import Intensity
-from .core.polar import PolarGrid
+from .core.polar import Grid, PolarGrid
 from .encoding import Binner
 from .frames import Frames
 from .options import MIN_PATTERNS
@@ -32,7 +32,7 @@ class Drawn:
     binner
         For its detector.
     binned : Tensor, shape (n, R, A)
-        Counts of the drawn patterns in polar bins.
+        Counts of the drawn patterns in bins.
     counts : bool
         Whether the patterns are counts.
     """
@@ -75,7 +75,7 @@ def draw(
     frames: Frames,
     n: int,
     rng: np.random.Generator,
-    grid: PolarGrid | None = None,
+    grid: Grid | type[Grid] = PolarGrid,
     device: str = "auto",
     progress: str | None = None,
 ) -> Drawn:
@@ -93,7 +93,7 @@ def draw(
     rng
         Source of chance.
     grid
-        Bins; None takes those that suit the detector.
+        Bins, or the kind of them, which then suit the detector.
     device, progress
         As in `RRVAE` and `blocks.walk`.
     """
@@ -189,5 +189,5 @@ def check_capacity(latent_dim: int, binned: Tensor) -> None:
     if latent_dim >= most:
         raise ValueError(
             f"latent_dim must be below the {most} that {patterns} patterns of "
-            f"{n_radial} x {n_angular} polar bins can carry; got {latent_dim}"
+            f"{n_radial} x {n_angular} bins can carry; got {latent_dim}"
         )

@@ -167,14 +167,11 @@ def log_likelihoods(
     model: LatentModel, x: Tensor, generator: torch.Generator, samples: int = SAMPLES
 ) -> Tensor:
     """Importance-weighted bound on ``log p(x)``, shape (B,), of stabilised patterns (B, R, A)."""
-    mean, log_variance = model.encode(x)
-    weights = []
-    for _ in range(samples):
-        noise = torch.randn(mean.shape, generator=generator).to(x.device)
-        z = mean + (0.5 * log_variance).exp() * noise
-        prior_over_posterior = 0.5 * (noise.square() + log_variance - z.square()).sum(dim=-1)
-        log_p, _ = model.elbo_terms(x, noise)
-        weights.append(log_p + prior_over_posterior)
+    shape = len(x), model.noise_dim
+    weights = [
+        model.log_weight(x, torch.randn(shape, generator=generator).to(x.device))
+        for _ in range(samples)
+    ]
     bound: Tensor = torch.stack(weights).logsumexp(dim=0) - math.log(samples)
     return bound
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from py4dstem_rrvae import Frames, latent_dims, synthetic
+from py4dstem_rrvae.core.model import LatentModel
 from py4dstem_rrvae.plot import latent_dims_figure
 from py4dstem_rrvae.selection import LatentDim, enough, log_likelihoods
 
@@ -40,10 +41,10 @@ def test_what_is_reported(compared):
         assert list(one.kl) == sorted(one.kl, reverse=True)
 
 
-class Linear(torch.nn.Module):
+class Linear(LatentModel):
     """x = a z + noise, whose likelihood is known, with an encoder that is too wide."""
 
-    slope, width = 2.0, 1.5
+    latent_dim, slope, width = 1, 2.0, 1.5
 
     def encode(self, x):
         mean = x * self.slope / (self.slope**2 + 1)

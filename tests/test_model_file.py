@@ -89,13 +89,19 @@ def rewritten(path, change):
 def test_model_of_a_later_format_is_refused(quick, tmp_path):
     path = tmp_path / "model.rrvae"
     quick.save(path)
-    rewritten(path, lambda header: header.replace('"format": 2', '"format": 99'))
-    with pytest.raises(ValueError, match=r"has model format 99; this version .* reads format 2"):
+    rewritten(path, lambda header: header.replace('"format": 3', '"format": 99'))
+    with pytest.raises(ValueError, match=r"has model format 99; this version .* reads format 3"):
         RRVAE.load(path)
 
 
 @pytest.mark.parametrize(
-    "change", [lambda _: "{", lambda _: "{}", lambda h: h.replace('"grid"', '"x"')]
+    "change",
+    [
+        lambda _: "{",
+        lambda _: "{}",
+        lambda h: h.replace('"grid"', '"x"'),
+        lambda h: h.replace('"beta"', '"x"'),
+    ],
 )
 def test_model_of_a_broken_header_is_refused(change, quick, tmp_path):
     path = tmp_path / "model.rrvae"

@@ -48,11 +48,6 @@ def test_latents_are_bounded_by_the_bins():
         RRVAE(**QUICK | {"latent_dim": 128}).fit(frames)
 
 
-def test_architecture_of_a_later_version_is_refused(few):
-    with pytest.raises(NotImplementedError, match='"coordinate" is not available yet'):
-        RRVAE(**QUICK | {"architecture": "coordinate"}).fit(few)
-
-
 @pytest.mark.parametrize("value", [0.0, 1.0, 7.5])
 def test_a_constant_cube_is_refused(value):
     with pytest.raises(ValueError, match="patterns must differ from one another"):

@@ -72,8 +72,3 @@ class MirrorRRVAE(PolarRRVAE):
         same = angle.achiral(harmonics / self.noise_variance.sqrt()[:, None])
         handedness = torch.where(same, torch.full_like(handedness, 0.5), handedness)
         return angle.mirrored_where(handedness > 0.5, harmonics), handedness
-
-
-def model_class(mirror: bool) -> type[PolarRRVAE]:
-    """The model to which mirror images are one, or the one to which they are two."""
-    return MirrorRRVAE if mirror else PolarRRVAE

@@ -53,8 +53,23 @@ class LatentModel(nn.Module):
         raise NotImplementedError
 
     def elbo_terms(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-likelihood (B,) at one sample of z, and KL divergence per latent (B, d)."""
+        """Log-likelihood (B,) at one sample of z, and KL divergence per latent (B, d).
+
+        ``noise (B, noise_dim)`` is the standard normal sample behind it.
+        """
         raise NotImplementedError
+
+    @property
+    def noise_dim(self) -> int:
+        """Standard normal numbers behind one sample of all that the encoder infers."""
+        return self.latent_dim
+
+    def log_weight(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Log of ``p(x, z) / q(z | x)`` (B,) at one such sample, ``noise (B, noise_dim)``."""
+        mean, log_variance = self.encode(x)
+        z = mean + (0.5 * log_variance).exp() * noise
+        prior_over_posterior = 0.5 * (noise.square() + log_variance - z.square()).sum(dim=-1)
+        return self.elbo_terms(x, noise)[0] + prior_over_posterior
 
     def measure_noise(self, x: Tensor) -> None:
         """Set the noise from patterns that were not trained on."""

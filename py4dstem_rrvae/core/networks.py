@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks on polar patterns: an encoder that turns leave alone, and a decoder."""
+"""Encoders and decoders, of polar patterns and of pixels."""
 
 from __future__ import annotations
 
@@ -81,3 +81,64 @@ class PolarDecoder(nn.Module):
         parts = self.layers(self.input(z)).unflatten(-1, (self.n_radial, sum(self.split)))
         real, imaginary = parts.split(self.split, dim=-1)
         return torch.complex(real, nn.functional.pad(imaginary, (1, 0)))
+
+
+class CoordinateEncoder(nn.Module):
+    """Mean and log standard deviation of the turn and the latents, from all pixels at once.
+
+    Nothing in it knows of turns: that a turned pattern gets the same latents is left to training.
+
+    Parameters
+    ----------
+    n_pixels
+        Pixels of a pattern.
+    latent_dim
+        Number of latents d.
+    hidden
+        Width of the two hidden layers.
+    """
+
+    def __init__(self, n_pixels: int, latent_dim: int, hidden: int = 128) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(n_pixels, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh()
+        )
+        self.mean = nn.Linear(hidden, 1 + latent_dim)
+        self.log_std = nn.Linear(hidden, 1 + latent_dim)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """``pixels (B, P)`` to mean and log standard deviation, each (B, 1 + d), the turn first."""
+        features = self.layers(pixels)
+        return self.mean(features), self.log_std(features)
+
+
+class CoordinateDecoder(nn.Module):
+    """Intensity at a place in the pattern that a latent stands for.
+
+    A turned pattern is this one read at places turned back.
+
+    Parameters
+    ----------
+    latent_dim
+        Number of latents d.
+    hidden
+        Width of the three hidden layers.
+    """
+
+    def __init__(self, latent_dim: int, hidden: int = 128) -> None:
+        super().__init__()
+        self.place = nn.Linear(2, hidden)
+        self.latent = nn.Linear(latent_dim, hidden, bias=False)
+        self.layers = nn.Sequential(
+            nn.Tanh(),
+            nn.Linear(hidden, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, places: Tensor, z: Tensor) -> Tensor:
+        """Intensities (B, P) at ``places (B, P, 2)`` of latents ``z (B, d)``."""
+        intensity: Tensor = self.layers(self.place(places) + self.latent(z)[:, None])
+        return intensity[..., 0]

@@ -30,6 +30,8 @@ FINE_SPLIT, COARSE_SPLIT, FINE_RADIUS = 16, 4, 16.0
 ORIGIN_STEP = 0.125
 # Blocks that stay in the processor's cache are twice as fast as one large product.
 CHUNK = 256
+# Square bins along a side: what the published model was given.
+MOST_SQUARE = 64
 # A bin that a mask leaves less than this share of is not used: scaled up, it would be noise.
 LEAST_COVERAGE = 0.2
 
@@ -98,6 +100,72 @@ class PolarGrid:
         """``(R, A)``."""
         return self.n_radial, self.n_angular
 
+    @property
+    def reach(self) -> float:
+        """Distance of the farthest point of any bin."""
+        return self.radius_max
+
+    def bins(self, q: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Flat bin (...) of the points ``q (..., 2)``, and whether they lie in any."""
+        radial = np.linalg.norm(q, axis=-1) / self.radius_max * self.n_radial
+        angular = np.arctan2(q[..., 1], q[..., 0]) / (2 * np.pi) * self.n_angular
+        flat = radial.astype(int) * self.n_angular + np.rint(angular).astype(int) % self.n_angular
+        return flat, radial < self.n_radial
+
+    def places(self) -> NDArray[np.complex128]:
+        """Middles of the bins (R, A) in units of q, row + i col."""
+        radius = (np.arange(self.n_radial) + 0.5) * self.radius_max / self.n_radial
+        phi = np.arange(self.n_angular) * (2 * np.pi / self.n_angular)
+        places: NDArray[np.complex128] = radius[:, None] * np.exp(1j * phi)
+        return places
+
+
+@dataclass(frozen=True)
+class SquareGrid:
+    """Square bins of equal size about the centre.
+
+    Attributes
+    ----------
+    radius_max : float
+        Half the side of the square, in the units of q.
+    n : int
+        Number of bins along a side.
+    """
+
+    radius_max: float
+    n: int
+
+    @classmethod
+    def for_detector(cls, detector: Detector, wander: float = 0.0) -> SquareGrid:
+        """Bins of one pixel, or larger ones where they would be more than 64 along a side."""
+        radius = detector.inscribed_radius(wander)
+        return cls(radius, min(MOST_SQUARE, round(2 * radius / detector.pixel_size())))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, n)``."""
+        return self.n, self.n
+
+    @property
+    def reach(self) -> float:
+        """Distance of the farthest point of any bin."""
+        return math.sqrt(2) * self.radius_max
+
+    def bins(self, q: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Flat bin (...) of the points ``q (..., 2)``, and whether they lie in any."""
+        row, col = np.moveaxis(np.floor((q / self.radius_max + 1) * (self.n / 2)), -1, 0)
+        inside = (row >= 0) & (row < self.n) & (col >= 0) & (col < self.n)
+        return (row * self.n + col).astype(int), inside
+
+    def places(self) -> NDArray[np.complex128]:
+        """Middles of the bins (n, n) in units of q, row + i col."""
+        middle = ((np.arange(self.n) + 0.5) * 2 / self.n - 1) * self.radius_max
+        places: NDArray[np.complex128] = middle[:, None] + 1j * middle
+        return places
+
+
+Grid = PolarGrid | SquareGrid
+
 
 class PolarOperator:
     """Linear map from one detector's frames to polar bins, and back.
@@ -125,9 +193,7 @@ class PolarOperator:
         If the mask leaves no bin.
     """
 
-    def __init__(
-        self, detector: Detector, grid: PolarGrid, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, detector: Detector, grid: Grid, device: torch.device | str = "cpu") -> None:
         full = _share_of_pixels(detector, grid)
         masked = full if detector.mask is None else full @ sparse.diags(detector.mask.ravel() * 1.0)
         area, seen_area = full.sum(axis=1).A1, masked.sum(axis=1).A1
@@ -192,7 +258,7 @@ class PolarTransform:
     def __init__(
         self,
         detector: Detector,
-        grid: PolarGrid,
+        grid: Grid,
         device: torch.device | str = "cpu",
         wander: float = 0.0,
     ) -> None:
@@ -236,40 +302,34 @@ class PolarTransform:
             yield np.flatnonzero(which.ravel() == i), self._at_origin((float(row), float(col)))
 
 
-def center_of_mass(binned: Tensor, grid: PolarGrid) -> Tensor:
+def center_of_mass(binned: Tensor, grid: Grid) -> Tensor:
     """Centre of mass of ``binned (B, R, A)``, complex (B,): row + i col, in units of q."""
-    step = grid.radius_max / grid.n_radial
-    radius = (torch.arange(grid.n_radial, device=binned.device) + 0.5) * step
-    phi = torch.arange(grid.n_angular, device=binned.device) * (2 * math.pi / grid.n_angular)
-    place = radius[:, None] * torch.complex(phi.cos(), phi.sin())
+    place = torch.from_numpy(grid.places()).to(binned.device, torch.complex64)
     return (binned * place).sum(dim=(1, 2)) / binned.sum(dim=(1, 2)).clamp(min=1e-30)
 
 
-def _share_of_pixels(detector: Detector, grid: PolarGrid) -> sparse.csr_matrix:
+def _share_of_pixels(detector: Detector, grid: Grid) -> sparse.csr_matrix:
     """Share of each pixel (column) in each polar bin (row)."""
     index = np.indices(detector.shape).reshape(2, -1).T
     distance = np.linalg.norm((index - detector.center) @ detector.matrix.T, axis=1)
     near = distance < FINE_RADIUS * detector.pixel_size()
-    within = distance < grid.radius_max + np.abs(detector.matrix).sum()
+    within = distance < grid.reach + np.abs(detector.matrix).sum()
     fine = _split_pixels(detector, grid, np.flatnonzero(near), FINE_SPLIT)
     coarse = _split_pixels(detector, grid, np.flatnonzero(within & ~near), COARSE_SPLIT)
     return (fine + coarse).tocsr()
 
 
 def _split_pixels(
-    detector: Detector, grid: PolarGrid, pixels: NDArray[np.intp], split: int
+    detector: Detector, grid: Grid, pixels: NDArray[np.intp], split: int
 ) -> sparse.csr_matrix:
     part = (np.arange(split) + 0.5) / split - 0.5
     parts = np.stack(np.meshgrid(part, part, indexing="ij"), axis=-1).reshape(-1, 2)
     index = np.stack(np.unravel_index(pixels, detector.shape), axis=-1)
     q = (index[:, None] + parts - detector.center) @ detector.matrix.T
-    radial = np.linalg.norm(q, axis=-1) / grid.radius_max * grid.n_radial
-    angular = np.arctan2(q[..., 1], q[..., 0]) / (2 * np.pi) * grid.n_angular
-    bins = radial.astype(int) * grid.n_angular + np.rint(angular).astype(int) % grid.n_angular
-    inside = radial < grid.n_radial
+    bins, inside = grid.bins(q)
     column = np.broadcast_to(pixels[:, None], bins.shape)
     share = np.full(int(inside.sum()), 1 / split**2)
-    shape = (grid.n_radial * grid.n_angular, detector.shape[0] * detector.shape[1])
+    shape = (math.prod(grid.shape), math.prod(detector.shape))
     return sparse.csr_matrix((share, (bins[inside], column[inside])), shape=shape)
 
 

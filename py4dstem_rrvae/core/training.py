@@ -15,6 +15,8 @@ from tqdm.auto import tqdm
 
 from .model import Background, LatentModel, Start
 
+RateKind = Literal["one-cycle", "constant"]
+
 HELD_OUT = 0.15
 # Epochs after which the two starts of a background are compared.
 PILOT_EPOCHS = 8
@@ -37,9 +39,11 @@ class Schedule:
     beta : float
         Weight of the KL divergence.
     patience : float
-        Share of `max_epochs` without a better held-out loss after which training stops.
+        Share of `max_epochs` without a better held-out loss after which training stops; 1: never.
     label : str
         What the progress bar calls it.
+    rate : {"one-cycle", "constant"}
+        Whether the rate rises and falls, or stays what it is for all epochs.
     """
 
     max_epochs: int
@@ -48,6 +52,7 @@ class Schedule:
     beta: float = 1.0
     patience: float = 0.35
     label: str = "rrVAE"
+    rate: RateKind = "one-cycle"
 
 
 @dataclass
@@ -205,12 +210,17 @@ class _Loop:
         parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate)
         self.steps = -(-n // schedule.batch_size)
-        self.rate = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, schedule.learning_rate, total_steps=self.steps * schedule.max_epochs
-        )
+        self.rate: torch.optim.lr_scheduler.LRScheduler
+        if schedule.rate == "constant":
+            self.rate = torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
+        else:
+            total = self.steps * schedule.max_epochs
+            self.rate = torch.optim.lr_scheduler.OneCycleLR(
+                self.optimizer, schedule.learning_rate, total_steps=total
+            )
 
     def _loss(self, x: Tensor, generator: torch.Generator, beta: float) -> tuple[Tensor, Tensor]:
-        noise = torch.randn((len(x), self.model.latent_dim), generator=generator).to(x.device)
+        noise = torch.randn((len(x), self.model.noise_dim), generator=generator).to(x.device)
         log_likelihood, kl = self.model.elbo_terms(x, noise)
         return (beta * kl.sum(dim=-1) - log_likelihood).mean(), kl.mean(dim=0)
 
