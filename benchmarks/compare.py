@@ -5,8 +5,9 @@
 runs every method on every data set and seed, each in a process and on a core of its own, and prints
 Markdown; ``comparison.json`` in the results' folder has the same figures. What is in that folder
 already is not run again, so an interrupted run goes on where it was. ``--print`` runs nothing.
-``--methods``, ``--problems``, ``--seeds``, ``--patterns`` and ``--epochs`` (of the peers) take a
-part. The peers' Python is made by `benchmarks.peers.install`; without it they are left out.
+``--methods``, ``--problems``, ``--seeds``, ``--patterns`` and ``--epochs`` (of peers and coordinate
+models) take a part. The peers' Python is made by `benchmarks.peers.install`; without it they are
+left out.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Job:
 
     @classmethod
     def of(cls, method: str, problem: str, seed: int, patterns: int, epochs: int) -> Job:
-        return cls(method, problem, seed, patterns, epochs if METHODS[method].peer else 0)
+        return cls(method, problem, seed, patterns, epochs if METHODS[method].budgeted else 0)
 
     def path(self, folder: Path) -> Path:
         return folder / self.problem / f"{self.method}-{self.seed}.json"
@@ -63,10 +64,9 @@ class Job:
 
     def options(self) -> dict[str, Any]:
         """What its process is told beside the patterns."""
-        peer = METHODS[self.method].peer
-        if peer:
-            return peer | {"epochs": self.epochs, "seed": self.seed}
-        return {"method": self.method, "seed": self.seed}
+        method = METHODS[self.method]
+        what = method.peer or {"method": self.method}
+        return what | ({"epochs": self.epochs} if method.budgeted else {}) | {"seed": self.seed}
 
     def command(self, peers_python: str | None) -> list[str]:
         """How to start its process."""
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--patterns", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=100, help="of the peers")
+    parser.add_argument("--epochs", type=int, default=100, help="of the slow ones")
     parser.add_argument("--results", type=Path, default=Path("comparison"))
     parser.add_argument("--markdown", type=Path, help="also write the table there")
     parser.add_argument("--print", action="store_true", help="print what there is, run nothing")

@@ -109,6 +109,10 @@ def _rrvae(train: np.ndarray, seed: int, **options: Any) -> Ours:
     return Ours(train, RRVAE(random_state=seed, progress=False, device="cpu", **options))
 
 
+def _published(train: np.ndarray, seed: int, **options: Any) -> Ours:
+    return Ours(train, RRVAE.published(random_state=seed, progress=False, device="cpu", **options))
+
+
 def _pca(train: np.ndarray, seed: int, components: int) -> Components:
     return Components(train, PCA(components, random_state=seed))
 
@@ -138,17 +142,25 @@ class Method:
     label
         How tables call it.
     fit
-        Trains it from (patterns, seed); None for a peer.
+        Trains it from patterns, a seed, and `max_epochs` where it is `slow`; None for a peer.
     peer
         `peers.run.Options` of a peer, less epochs and seed.
     seeded
         Whether another seed gives another result.
+    slow
+        Whether it is trained for as many epochs as the peers.
     """
 
     label: str
-    fit: Callable[[np.ndarray, int], worker.Fitted] | None = None
+    fit: Callable[..., worker.Fitted] | None = None
     peer: dict[str, Any] = field(default_factory=dict)
     seeded: bool = True
+    slow: bool = False
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether it is told for how many epochs to train."""
+        return self.slow or bool(self.peer)
 
 
 ATOMAI: dict[str, Any] = {"peer": "atomai", "batch_size": 32, "learning_rate": 1e-4}
@@ -159,6 +171,10 @@ BEST: dict[str, Any] = {"intensity": "standard", "batch_size": 32, "learning_rat
 
 METHODS: dict[str, Method] = {
     "rrvae": Method("RRVAE, default", _rrvae),
+    "coordinate": Method(
+        "RRVAE, coordinate", partial(_rrvae, architecture="coordinate"), slow=True
+    ),
+    "published": Method("RRVAE.published()", _published, slow=True),
     "atomai": Method("AtomAI rVAE, defaults", peer=ATOMAI),
     "atomai-best": Method("AtomAI rVAE, best effort", peer=ATOMAI | BEST),
     "pyroved": Method("pyroVED iVAE, defaults", peer=PYROVED),
@@ -180,7 +196,8 @@ METHODS: dict[str, Method] = {
 def fit(train: np.ndarray, options: dict[str, Any]) -> worker.Fitted:
     method = METHODS[options["method"]]
     assert method.fit is not None
-    return method.fit(train, options["seed"])
+    budget = {"max_epochs": options["epochs"]} if method.slow else {}
+    return method.fit(train, options["seed"], **budget)
 
 
 if __name__ == "__main__":
