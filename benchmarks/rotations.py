@@ -124,6 +124,7 @@ def ours(pattern: Turnable, directions: int, patterns: int = 600, epochs: int = 
     model = RRVAE(
         center=((SIZE - 1) / 2, (SIZE - 1) / 2),  # few directions may not show where it is
         max_epochs=epochs,
+        batch_size=32,
         random_state=0,
         progress=False,
         device="cpu",
@@ -142,7 +143,8 @@ def counted(pattern: Turnable, directions: Iterable[int]) -> list[Row]:
         found.append(
             {"directions": str(k)}
             | {kind: str(needed(kind, pattern, k)) for kind in ("PCA", "NMF")}
-            | {"RRVAE": str(own.latents), "RRVAE, explained": f"{own.explained:.2f}"}
+            | {"RRVAE": str(own.latents)}
+            | {"RRVAE, explained": f"{own.explained:.2f}" if k > 1 else "-"}
         )
     return found
 

@@ -21,7 +21,7 @@ def test_broad_lobes_take_no_more_than_their_harmonics():
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_the_model_needs_no_latent_for_it(name):
-    own = ours(PATTERNS[name], 6, patterns=300, epochs=15)
+    own = ours(PATTERNS[name], 6)
     assert own.latents == 0
     assert own.explained > 0.85
 
