@@ -3,11 +3,11 @@
 
 ``python -m benchmarks.compare [--peers-python PYTHON] [--results FOLDER] [--markdown FILE]``
 runs every method on every data set and seed, each in a process and on a core of its own, and prints
-Markdown; ``comparison.json`` in the results' folder has the same figures. What is in that folder
-already is not run again, so an interrupted run goes on where it was. ``--print`` runs nothing.
-``--methods``, ``--problems``, ``--seeds``, ``--patterns`` and ``--epochs`` (of peers and coordinate
-models) take a part. The peers' Python is made by `benchmarks.peers.install`; without it they are
-left out.
+Markdown. The results' folder gets the same figures as ``comparison.json``, and the latents and
+angles of every run; what is in it already is not run again, so an interrupted run goes on where it
+was. ``--print`` runs nothing. ``--methods``, ``--problems``, ``--seeds``, ``--patterns`` and
+``--epochs`` (of peers and coordinate models) take a part. The peers' Python is made by
+`benchmarks.peers.install`; without it they are left out.
 """
 
 from __future__ import annotations
@@ -104,11 +104,12 @@ class Job:
             figures = problem.figures(z, angle, found["expected"])
             cost = json.loads(str(found["cost"]))
         result = {"settings": self.settings(), "figures": figures, "cost": cost}
-        path_ = self.path(folder)
-        path_.parent.mkdir(parents=True, exist_ok=True)
-        partial = path_.with_suffix(".part")
+        target = self.path(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(target.with_suffix(".npz"), z=z, angle=angle)
+        partial = target.with_suffix(".part")
         partial.write_text(json.dumps(result, indent=1))
-        partial.replace(path_)  # a file that is there is whole
+        partial.replace(target)  # a file that is there is whole
         return result
 
 

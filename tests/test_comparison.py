@@ -10,6 +10,7 @@ import torch
 
 from benchmarks import scores
 from benchmarks.compare import Job, collect, jobs, markdown, work
+from benchmarks.latent_planes import draw
 from benchmarks.methods import Spectra, SymmetryScores
 from benchmarks.peers.run import Scale
 from benchmarks.plain import Plain
@@ -42,6 +43,12 @@ def test_two_methods_are_run_scored_and_tabulated(tmp_path):
     assert lines[0] == "### Lobes, 24 x 24 pixels, 5000 counts"
     assert lines[4].startswith("| polar FFT moduli, PCA 10 | 1 | ")
     assert len({line.count("|") for line in lines[2:]}) == 1
+    figure = draw(tmp_path, SMALL, ("plain-2", "pca-2", "spectra-10"))
+    drawn = [ax.collections[0].get_offsets() for ax in figure.axes[:4]]
+    stored = np.load(tmp_path / SMALL / "plain-2-0.npz")
+    assert len(figure.axes) == 5  # two methods, one of them not run, and a colour bar
+    np.testing.assert_allclose(drawn[0], stored["z"])
+    assert np.isnan(stored["angle"]).all()
 
 
 def test_an_interrupted_queue_goes_on_where_it_was(tmp_path, capsys):
