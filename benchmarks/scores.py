@@ -52,7 +52,8 @@ def leak(z: Array, truth: Patterns) -> float:
         guess = cross_val_predict(KNeighborsRegressor(10), direction[own], within, cv=5)
         total += float((within**2).sum())
         explained += float((within**2).sum() - ((within - guess) ** 2).sum())
-    return max(explained / total, 0.0)
+    # Latents that have all collapsed tell nothing of the turn either.
+    return max(explained / total, 0.0) if total else 0.0
 
 
 def angle_error_over_bound(truth: Patterns, angle: Array) -> list[float]:

@@ -100,6 +100,12 @@ def test_the_truth_has_perfect_figures(name):
     assert noise == pytest.approx(1, abs=0.05)
 
 
+def test_collapsed_latents_are_scored(problem):
+    found = problem.figures(np.zeros((300, 2)), np.full(300, np.nan), np.full(300, np.nan))
+    assert found["accuracy"] < 0.5 and found["deformation"] < 0.1
+    assert found["ari"] == pytest.approx(0, abs=0.02) and found["leak"] == 0
+
+
 def test_the_plain_vae_knows_one_turn_only(plain, problem):
     """Its likelihood is that of white noise about the decoded pattern as it lies."""
     model = plain.model
