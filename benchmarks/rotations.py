@@ -63,7 +63,7 @@ PATTERNS = {
 }
 
 
-def rows(frames: NDArray[np.generic]) -> Array:
+def rows(frames: NDArray[np.uint16] | Array) -> Array:
     """Square roots of counts, a pattern a row."""
     roots: Array = 2 * np.sqrt(frames.reshape(len(frames), -1) + 0.375)
     return roots
@@ -191,11 +191,12 @@ def draw(counts: dict[str, list[Row]], turned: dict[str, Array], path: Path) -> 
     )
     *left, right = below.subplots(1, 3, width_ratios=(1, 1, 1.5))
     for ax, (name, found) in zip(left, counts.items(), strict=True):
-        k = [int(row["directions"]) for row in found]
-        ax.plot(k, k, color="0.7", ls="--", label="one a direction")
+        number = [int(row["directions"]) for row in found]
+        ax.plot(number, number, color="0.7", ls="--", label="one a direction")
         for kind, marker in (("NMF", "s-"), ("PCA", "o-"), ("RRVAE", "^-")):
             label = "RRVAE, latents beside the angle" if kind == "RRVAE" else kind
-            ax.plot(k, [int(row[kind]) for row in found], marker, color=COLOURS[kind], label=label)
+            taken = [int(row[kind]) for row in found]
+            ax.plot(number, taken, marker, color=COLOURS[kind], label=label)
         ax.set(xlabel="directions", title=name, ylim=(-1, 25))
     left[0].set_ylabel(f"components for {SHARE:.0%} of the structure")
     left[0].legend(fontsize=8)
