@@ -25,7 +25,7 @@ from .core.model import LatentModel
 from .core.polar import Detector, PolarGrid, PolarOperator, PolarTransform, center_of_mass
 from .frames import FloatArray, Frames
 
-CHUNK = 512
+CHUNK = 256
 
 
 class Binner:

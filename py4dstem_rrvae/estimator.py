@@ -117,7 +117,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         background: Background = "auto",
         mirror: bool = False,
         signal_shape: tuple[int, int] | None = None,
-        sample: int = 8192,
+        sample: int = 4096,
         max_epochs: int = 45,
         batch_size: int = 64,
         learning_rate: float = 5e-3,

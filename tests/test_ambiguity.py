@@ -57,7 +57,8 @@ def test_gain_over_fixed_is_the_difference_of_log_likelihoods():
     fixed, weight = evidence.angular(fixed), torch.rand(6, 32).double()
     other = whole.mean(dim=-1, keepdim=True) + fixed
     want = [0.5 * (weight * (x - p).square()).sum(dim=(1, 2)) for p in (other, whole)]
-    got = evidence.gain_over_fixed(x - whole, whole, fixed, weight)
+    squared = (weight * (x - whole).square()).sum(dim=(1, 2))
+    got = evidence.gain_over_fixed(x - fixed, whole.mean(dim=-1), weight, squared)
     np.testing.assert_allclose(got, want[0] - want[1], rtol=1e-9)
 
 

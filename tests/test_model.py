@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core.model import LatentModel, kl_divergence
+from py4dstem_rrvae.core.model import DRIFT_STEP, LatentModel, kl_divergence
 from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarTransform
 from py4dstem_rrvae.estimator import _new_model
 
@@ -185,7 +185,8 @@ def test_a_decoder_that_turns_its_pattern_as_z_moves_pays_for_it():
     harmonics = harmonics * torch.exp(-torch.arange(16) / 3)
     model = new_model()
     model.decoder, z = Turning(harmonics), torch.zeros(2, 3, dtype=torch.float64)
-    turning, scaling = model._drift(z, torch.eye(3, dtype=torch.float64)[:2])
+    step = DRIFT_STEP * torch.eye(3, dtype=torch.float64)[:2]
+    turning, scaling = model._drift(model.decode(z), model.decode(z + step))
     # What a turn by 0.3 costs: half the Fisher information of the turn, times 0.3 squared.
     slope = torch.arange(16) * harmonics.abs() * model.scale
     cost = 0.3**2 * slope.square().sum() / model.noise_variance.mean()

@@ -65,21 +65,22 @@ def undirected(gain: Tensor, over_fixed: Tensor) -> Tensor:
     return over_fixed < (SHARE * gain[:, 1:].sum(dim=-1)).clamp(min=angle.EVIDENCE)
 
 
-def gain_over_fixed(residual: Tensor, whole: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
-    """Log-likelihood of the turned pattern over that of a fixed one, (B,).
+def gain_over_fixed(unfixed: Tensor, level: Tensor, weight: Tensor, squared: Tensor) -> Tensor:
+    """Log-likelihood of the turned pattern over that of a fixed one of the same rings, (B,).
 
     Parameters
     ----------
-    residual : Tensor, shape (B, R, A)
-        Pattern less the model's.
-    whole : Tensor, shape (B, R, A)
-        The model's pattern, background and all.
-    fixed : Tensor, shape (R, A)
-        What takes the place of its angular structure (`fixed_pattern`).
+    unfixed : Tensor, shape (B, R, A)
+        Pattern less the background's rings and the angular structure that a fixed pattern has in
+        place of the model's (`fixed_pattern`).
+    level : Tensor, shape (B, R)
+        Mean over the angle of what the model adds to the background.
     weight : Tensor, shape (R, A)
+    squared : Tensor, shape (B,)
+        Weighted squared residual of the model's pattern.
     """
-    extra = angular(whole).sub_(fixed)
-    return torch.einsum("bra,bra,ra->b", torch.add(residual, extra, alpha=0.5), extra, weight)
+    without = unfixed - level[..., None]
+    return 0.5 * ((without.square() * weight).sum(dim=(1, 2)) - squared)
 
 
 def fixed_pattern(background: Tensor, turned: Tensor) -> Tensor:
