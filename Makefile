@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast lint clean
+.PHONY: demo test fast lint peers clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,5 +30,9 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# AtomAI and pyroVED in .venv-peers, for benchmarks.compare and the tests marked "peers".
+peers:
+	$(PYTHON) -m benchmarks.peers.install .venv-peers
+
 clean:
-	rm -rf $(VENV) rrvae_demo
+	rm -rf $(VENV) .venv-peers rrvae_demo

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from py4dstem_rrvae.core.center import estimate_center
+from py4dstem_rrvae.core.refinement import refine_center
 from py4dstem_rrvae.synthetic import Camera, Shape, _expected, _lobed_ring
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Estimate = Callable[[Array, Mask | None], tuple[float, float]]
+"""Of the means of either half of the patterns, (2, H, W), and the mask."""
 
 SIZE = 64
-STOPS = ("none", "masked", "in the data")
+STOPS = ("none", "masked", "in the data", "blurred, in the data")
+# A stop out of focus: its edge, in pixels, and what comes through.
+BLUR, LEAK = 1.0, 0.01
 
 
 def _disc(radius: Array, angle: Array, tilt: Array, _: Array) -> Array:
@@ -38,8 +42,8 @@ def _spots(radius: Array, angle: Array, _: Array, __: Array) -> Array:
     return pattern
 
 
-def mean_pattern(scene: str, camera: Camera, rng: np.random.Generator) -> Array:
-    """Mean of 1,000 patterns of 5,000 counts, all from one grain except in "rings"."""
+def halves(scene: str, camera: Camera, rng: np.random.Generator) -> Array:
+    """Two means of 500 patterns of 5,000 counts, all from one grain except in "rings"."""
     turns = rng.uniform(0, 2 * np.pi, 400 if scene == "rings" else 1)
     shapes: dict[str, tuple[Shape, float]] = {
         "disc": (_disc, 0.0),
@@ -50,7 +54,13 @@ def mean_pattern(scene: str, camera: Camera, rng: np.random.Generator) -> Array:
     shape, parameter = shapes[scene]
     parameters = np.full(len(turns), parameter), rng.uniform(-1, 1, len(turns))
     expected = _expected(shape, SIZE, 5000.0, turns, *parameters, camera=camera)
-    mean: Array = rng.poisson(expected.mean(axis=0) * 1000) / 1000
+    means: Array = rng.poisson(np.stack(2 * [expected.mean(axis=0)]) * 500) / 500
+    return means
+
+
+def mean_pattern(scene: str, camera: Camera, rng: np.random.Generator) -> Array:
+    """Mean of all 1,000."""
+    mean: Array = halves(scene, camera, rng).mean(axis=0)
     return mean
 
 
@@ -66,29 +76,47 @@ def beam_stop(shape: tuple[int, int], center: Array, angle: float, width: float 
     return np.where(rod | (np.hypot(row, col) < 0.75 * width), 0.0, 1.0)
 
 
-def mass(pattern: Array, mask: Mask | None) -> tuple[float, float]:
+def mass(patterns: Array, mask: Mask | None) -> tuple[float, float]:
     """Centre of mass of what the mask keeps."""
+    pattern = patterns.mean(axis=0)
     row, col = ndimage.center_of_mass(pattern if mask is None else pattern * mask)
     return float(row), float(col)
 
 
-def half_level(pattern: Array, mask: Mask | None) -> tuple[float, float]:
+def half_level(patterns: Array, mask: Mask | None) -> tuple[float, float]:
     """Centroid of the pixels above half of the bright level."""
     from py4dstem_rrvae.core import center
 
+    pattern = patterns.mean(axis=0)
     kept = np.ones(pattern.shape, dtype=bool) if mask is None else mask
-    return center._bright_centroid(center._despiked(pattern, kept), kept)
+    return center.bright_centroid(center.despiked(pattern, kept), kept)
+
+
+def estimated(patterns: Array, mask: Mask | None) -> tuple[float, float]:
+    """What the package takes where no centre is known."""
+    return estimate_center(patterns.mean(axis=0), mask)
+
+
+def refined(patterns: Array, mask: Mask | None) -> tuple[float, float]:
+    """What it takes with ``center="refine"``."""
+    return refine_center(patterns, None, mask)
 
 
 ESTIMATES: dict[str, Estimate] = {
     "centre of mass": mass,
     "bright pixels' centroid": half_level,
-    "estimate_center": estimate_center,
+    "estimated": estimated,
+    "refined": refined,
 }
 
 
-def errors(scene: str, stop: str, estimate: Estimate, seeds: Iterable[int]) -> Array:
-    """Distance in pixels of estimates from the truth, which lies up to 5 pixels off the middle."""
+def errors(
+    scene: str, stop: str, estimate: Estimate, seeds: Iterable[int], start: float | None = None
+) -> Array:
+    """Distance in pixels of estimates from the truth, which lies up to 5 pixels off the middle.
+
+    With `start`, a centre so many pixels off is refined instead.
+    """
     found = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
@@ -96,9 +124,15 @@ def errors(scene: str, stop: str, estimate: Estimate, seeds: Iterable[int]) -> A
         # Nobody puts the stop exactly on the beam.
         head = center + rng.uniform(-1.5, 1.5, 2)
         gain = beam_stop((SIZE, SIZE), head, rng.uniform(0, 2 * np.pi))
+        if stop.startswith("blurred"):
+            gain = np.maximum(ndimage.gaussian_filter(gain, BLUR), LEAK)
         camera = Camera((SIZE, SIZE), center, gain=None if stop == "none" else gain)
-        pattern = mean_pattern(scene, camera, rng)
-        place = estimate(pattern, camera.mask if stop == "masked" else None)
+        patterns, mask = halves(scene, camera, rng), camera.mask if stop == "masked" else None
+        if start is None:
+            place = estimate(patterns, mask)
+        else:
+            row, col = center + start * np.array([np.cos(seed), np.sin(seed)])
+            place = refine_center(patterns, (row, col), mask)
         found.append(np.hypot(*(np.asarray(place) - center)))
     return np.array(found)
 
@@ -113,5 +147,8 @@ def estimates(seeds: Iterable[int]) -> list[dict[str, str]]:
             for name, estimate in ESTIMATES.items():
                 error = errors(scene, stop, estimate, seeds)
                 row[name] = f"{np.median(error):.2f}, {error.max():.2f}"
+            for start in (0.0, 1.0):
+                error = errors(scene, stop, refined, seeds, start)
+                row[f"refined from {start:g} off"] = f"{np.median(error):.2f}, {error.max():.2f}"
             rows.append(row)
     return rows

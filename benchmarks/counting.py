@@ -71,10 +71,8 @@ class PoissonRRVAE(PolarRRVAE):
         correlation = (spectrum * harmonics.conj()).sum(dim=1)
         return -rate.sum(dim=(1, 2)), torch.nn.functional.pad(correlation, (0, 1))
 
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """``log p(n | z)`` (B,), marginal over the turn, less log n!."""
-        constant, turned = self.log_density(x, self.decode(z))
-        return constant + angle.log_mean_exp(turned)
+    def _track_noise(self, highest: Tensor) -> None:
+        """Poisson noise has no size of its own."""
 
     def measure_noise(self, x: Tensor) -> None:
         """Poisson noise has no size of its own."""

@@ -28,8 +28,7 @@ SIZE = 48
 # Single-lobed patterns have a direction, so that their angle can be held against the truth itself.
 NUMBERS = (1, 3, 6)
 WRONG = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
-# Shorter than the default; a start may need the default 45 epochs to separate the deformation.
-TRAINING = {"max_epochs": 25, "background": "mean", "progress": False, "device": "cpu"}
+TRAINING = {"background": "mean", "progress": False, "device": "cpu"}
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,7 @@ def main() -> None:
     wrong = wrong_centers(seeds)
     table("Wrong centre", [{"off, pixels": f"{d:.2f}"} | s.row() for d, s in wrong.items()])
     table("Other cameras", between_cameras(seeds))
-    table("Estimated centre: error in pixels, median and worst", centers.estimates(range(30)))
+    table("Estimated centre: error in pixels, median and worst", centers.estimates(range(10)))
     if options.figure:
         from . import geometry_figures  # which imports this module
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from py4dstem_rrvae.synthetic import Camera, _expected, _lobed_ring
@@ -123,25 +122,26 @@ def wrong_center(wrong: dict[float, Scores]) -> Figure:
 
 
 def estimates() -> Figure:
-    """Mean patterns behind a beam stop, and where the estimates put their centre."""
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    """Mean patterns behind a beam stop without a mask, and where their centre is found."""
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
     center = np.array([30.0, 33.0])
     gain = centers.beam_stop((centers.SIZE, centers.SIZE), center + np.array([0.5, 1.0]), 0.6)
     camera = Camera((centers.SIZE, centers.SIZE), center, gain=gain)
-    behind = colormaps["gray"].with_extremes(bad="khaki")
     for axes, scene in zip(figure.subplots(1, 4), centers.SCENES, strict=True):
-        pattern = centers.mean_pattern(scene, camera, np.random.default_rng(0))
-        axes.imshow(np.sqrt(np.where(camera.mask, pattern, np.nan)), cmap=behind)
+        patterns = centers.halves(scene, camera, np.random.default_rng(0))
+        axes.imshow(np.sqrt(patterns.mean(axis=0)), cmap="gray")
         lines = []
-        for (name, estimate), mark in zip(centers.ESTIMATES.items(), "sDx", strict=True):
-            row, col = estimate(pattern, camera.mask)
+        marks = zip(centers.ESTIMATES.items(), "sD^x", ("C0", "C1", "C2", "C4"), strict=True)
+        for (name, estimate), mark, colour in marks:
+            row, col = estimate(patterns, None)
             off = np.hypot(row - center[0], col - center[1])
-            lines += axes.plot(col, row, mark, mfc="none", ms=8, label=f"{name}: {off:.2f} px")
+            style = {"color": colour, "mfc": "none", "ms": 8, "mew": 1.5}
+            lines += axes.plot(col, row, mark, label=f"{name}: {off:.2f} px", **style)
         axes.plot(center[1], center[0], "+", ms=16, color="tab:red", label="truth")
         axes.set_title(scene, fontsize=10)
         axes.set_axis_off()
         axes.set_xlim(12, 54)
         axes.set_ylim(56, 8)
-        axes.legend(loc="lower center", fontsize=7.5, bbox_to_anchor=(0.5, -0.32))
-    figure.suptitle("masked beam stop (yellow): where the centre is found")
+        axes.legend(loc="lower center", fontsize=7.5, bbox_to_anchor=(0.5, -0.4))
+    figure.suptitle("beam stop without a mask: where the centre is found")
     return figure

@@ -31,7 +31,7 @@ def summed(frames: Frames, fine: int, coarse: int) -> torch.Tensor:
     kept = polar.FINE_SPLIT, polar.COARSE_SPLIT
     polar.FINE_SPLIT, polar.COARSE_SPLIT = fine, coarse
     try:
-        binned = polar.PolarTransform(DETECTOR, GRID)(frames)
+        binned = polar.BinTransform(DETECTOR, GRID)(frames)
     finally:
         polar.FINE_SPLIT, polar.COARSE_SPLIT = kept
     return 2 * (binned + 0.375).sqrt()

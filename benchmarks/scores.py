@@ -52,7 +52,8 @@ def leak(z: Array, truth: Patterns) -> float:
         guess = cross_val_predict(KNeighborsRegressor(10), direction[own], within, cv=5)
         total += float((within**2).sum())
         explained += float((within**2).sum() - ((within - guess) ** 2).sum())
-    return max(explained / total, 0.0)
+    # Latents that have all collapsed tell nothing of the turn either.
+    return max(explained / total, 0.0) if total else 0.0
 
 
 def angle_error_over_bound(truth: Patterns, angle: Array) -> list[float]:
@@ -82,11 +83,19 @@ def turn(first: Codes, second: Codes) -> float:
 
 def angular_spectra(frames: NDArray[np.uint16], n_radial: int = 20, n_angular: int = 64) -> Array:
     """Moduli of angular Fourier coefficients of each ring, ``(n, H, W)`` to (n, features)."""
-    from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarTransform
+    coefficients = angular_coefficients(frames, n_radial, n_angular)
+    return np.abs(coefficients).reshape(len(frames), -1)
+
+
+def angular_coefficients(
+    frames: NDArray[np.uint16], n_radial: int = 20, n_angular: int = 64
+) -> NDArray[np.complex128]:
+    """Fourier coefficients over the angle of each ring's square root, (n, R, M)."""
+    from py4dstem_rrvae.core.bins import BinTransform, Detector, PolarGrid
 
     height, width = frames.shape[-2:]
     detector = Detector((height, width), ((height - 1) / 2, (width - 1) / 2), np.eye(2))
     grid = PolarGrid(detector.inscribed_radius(), n_radial, n_angular)
-    polar = np.sqrt(PolarTransform(detector, grid)(frames).numpy() + 0.375)
-    spectra: Array = np.abs(np.fft.rfft(polar, axis=-1)).reshape(len(frames), -1)
-    return spectra
+    polar = np.sqrt(BinTransform(detector, grid)(frames).numpy() + 0.375)
+    coefficients: NDArray[np.complex128] = np.fft.rfft(polar, axis=-1)
+    return coefficients

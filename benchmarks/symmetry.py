@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter, rotate
 
 from py4dstem_rrvae import Frames, datasets, describe, synthetic
 from py4dstem_rrvae.core.autocorrelation import SYMMETRY_KINDS, PolarBins, SymmetryKind
-from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarOperator
+from py4dstem_rrvae.core.bins import BinOperator, Detector, PolarGrid
 from py4dstem_rrvae.core.symmetry import ORDERS, Symmetry, symmetry
 
 from .quality import Row, table
@@ -62,7 +62,7 @@ def weak() -> Array:
     return normalised(disc * (1 + 0.3 * normalised(contrast) * SIZE**2))
 
 
-def scores(frames: NDArray[np.generic], operator: PolarOperator, **options: object) -> Symmetry:
+def scores(frames: NDArray[np.generic], operator: BinOperator, **options: object) -> Symmetry:
     polar = operator(torch.from_numpy(frames.astype(np.float32)))
     return symmetry(polar, PolarBins.of(operator), **options)  # type: ignore[arg-type]
 
@@ -87,7 +87,7 @@ def by_pixels(frame: Array, axis: float, kind: SymmetryKind) -> Array:
 
 def agreement(patterns: Callable[[], Array], kind: SymmetryKind) -> Row:
     frames = patterns()
-    ours = scores(frames, PolarOperator(DETECTOR, GRID), kind=kind, gain=None)
+    ours = scores(frames, BinOperator(DETECTOR, GRID), kind=kind, gain=None)
     found = torch.cat([ours.n_fold, ours.mirror[:, None]], dim=1).numpy()
     axes = ours.mirror_axis.tolist()
     want = np.stack([by_pixels(f, a, kind) for f, a in zip(frames, axes, strict=True)])
@@ -101,7 +101,7 @@ def agreement(patterns: Callable[[], Array], kind: SymmetryKind) -> Row:
     }
 
 
-def dose(patterns: Callable[[], Array], operator: PolarOperator, counts: float) -> Row:
+def dose(patterns: Callable[[], Array], operator: BinOperator, counts: float) -> Row:
     row = {"patterns": patterns.__name__, "counts": f"{counts:g}"}
     frames, rng = patterns(), np.random.default_rng(0)
     truth = scores(1e4 * frames, operator, gain=None)
@@ -119,7 +119,7 @@ def dose(patterns: Callable[[], Array], operator: PolarOperator, counts: float) 
 
 
 def structureless(counts: float) -> Row:
-    operator = PolarOperator(DETECTOR, GRID)
+    operator = BinOperator(DETECTOR, GRID)
     row = {"counts": f"{counts:g}"}
     for width in (1e3, 8.0, 3.0):
         pattern = normalised(np.exp(-0.5 * (DISTANCE[None] / width) ** 2))[0]
@@ -129,7 +129,7 @@ def structureless(counts: float) -> Row:
     return row
 
 
-def speed(operator: PolarOperator, name: str) -> Row:
+def speed(operator: BinOperator, name: str) -> Row:
     bins, polar = PolarBins.of(operator), torch.rand(20000, *GRID.shape) * 10
     symmetry(polar[:1000], bins)
     start = time.perf_counter()
@@ -142,7 +142,7 @@ def draw(path: Path) -> None:
     """Scores against the dose, with and without the share of noise; and their map of graphene."""
     from matplotlib.figure import Figure
 
-    operator, pattern = PolarOperator(DETECTOR, GRID), lobes()[-1:]
+    operator, pattern = BinOperator(DETECTOR, GRID), lobes()[-1:]
     doses = np.geomspace(100, 1e5, 13)
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     left, *right = figure.subplots(1, 4, width_ratios=(1.5, 1, 1, 1))
@@ -181,9 +181,9 @@ def main() -> None:
     if figure is not None:
         draw(figure)
         return
-    whole = PolarOperator(DETECTOR, GRID)
+    whole = BinOperator(DETECTOR, GRID)
     mask = (ROW > 2) | (np.abs(COL) > 2)
-    stop = PolarOperator(dataclasses.replace(DETECTOR, mask=mask), GRID)
+    stop = BinOperator(dataclasses.replace(DETECTOR, mask=mask), GRID)
     drawn = (lobes, twisted_rings, random, weak)
     kinds: tuple[SymmetryKind, ...] = SYMMETRY_KINDS  # type: ignore[assignment]
     table("Against turned pixels", [agreement(p, k) for p in drawn for k in kinds])

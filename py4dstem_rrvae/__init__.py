@@ -67,6 +67,7 @@ _MODULES = (
     "selection",
     "signals",
     "simulate",
+    "sites",
 )
 
 

@@ -32,7 +32,8 @@ def place(frames: Frames, fitted: Fitted, background: ScanBackground, center: An
     background
         "stored" where the frames are of the scan trained on.
     center
-        Centre given by hand for the scan trained on, or None.
+        Centre given by hand, or "refine", for the scan trained on; it comes before that of the
+        frames, as in training. None: theirs.
 
     Raises
     ------
@@ -48,7 +49,8 @@ def place(frames: Frames, fitted: Fitted, background: ScanBackground, center: An
         )
     if frames.mask is None and same_camera:
         frames = replace(frames, mask=fitted.detector.mask)
-    if frames.center is None and same_camera and background == "stored":
+    by_hand = center is not None
+    if same_camera and background == "stored" and (by_hand or frames.center is None):
         # Origins given by hand for the scan trained on serve that scan alone.
         own = np.shape(center) == (*frames.scan_shape, 2)
         frames = replace(frames, center=center if own else fitted.detector.center)

@@ -7,14 +7,17 @@ region, or neighbourhood, of one fold is treated for itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .maps import period_of
+from .maps import LatentMap, period_of
 
 FloatArray = NDArray[np.float64]
+SMOOTHED, UNWRAPPED = "angle_smoothed", "angle_unwrapped"
+"""Names of the maps."""
 
 
 def unwrap_angle(
@@ -61,10 +64,13 @@ def unwrap_angle(
         regions, count = label(fold == n)
         for k in range(1, count + 1):
             own = regions == k
-            phase: Any = np.ma.masked_array(np.where(own, n * angle, 0.0), ~own)
+            # scikit-image 0.26 looks beyond the outermost row, at memory that was never written;
+            # with a masked one around it the result repeats.
+            inside = np.pad(own, 1)
             # Wrapped to (-pi, pi], where the steps are looked for.
-            unwrapped = unwrap_phase(np.angle(np.exp(1j * phase)), rng=0)
-            turned = np.asarray(unwrapped)[own] / n
+            phase = np.angle(np.exp(1j * n * np.pad(np.where(own, angle, 0.0), 1)))
+            unwrapped = unwrap_phase(np.ma.masked_array(phase, ~inside), rng=0)
+            turned = np.asarray(unwrapped)[inside] / n
             period = 2 * np.pi / n
             result[own] = turned - period * np.floor(np.median(turned) / period)
     return result
@@ -111,6 +117,54 @@ def smooth_angle(
         period = float(period_of(n))
         turned = np.mod(np.angle(mean[own]) / n, period)
         result[own] = np.where(turned >= period, 0.0, turned)
+    return result
+
+
+def smoothed_map(maps: Mapping[str, LatentMap], sigma: float) -> LatentMap:
+    """The map ``angle`` by `smooth_angle`, with the inverse squares of ``angle_std`` as weights.
+
+    Parameters
+    ----------
+    maps
+        ``angle``, ``angle_std`` and ``fold``, of a line, a scan, or a series of scans, each of
+        which is smoothed for itself.
+    sigma
+        Standard deviation of the Gaussian neighbourhood, in positions.
+    """
+    angle, fold = maps["angle"].values, maps["fold"].values
+    std = np.where(fold > 0, maps["angle_std"].values, 1.0)
+    # A width of 0 has no weight.
+    std = np.maximum(std, np.finfo(float).eps)
+    values = _scan_by_scan(lambda a, f, s: smooth_angle(a, f, sigma, s), angle, fold, std)
+    about = f"angle averaged over {sigma:g} positions, modulo 2 pi / fold"
+    period = np.where(np.isfinite(values), period_of(fold), np.nan)
+    return LatentMap(SMOOTHED, values, maps["angle"].units, period, about)
+
+
+def unwrapped_map(maps: Mapping[str, LatentMap], mask: ArrayLike | None = None) -> LatentMap:
+    """The map ``angle`` by `unwrap_angle`: no longer cyclic within a region of one fold.
+
+    Parameters
+    ----------
+    maps
+        ``angle`` and ``fold``, of a scan, or a series of scans.
+    mask : array-like of bool, shape of the maps, or None
+        True where the angle is to be used.
+    """
+    angle, fold = maps["angle"].values, maps["fold"].values
+    used = np.ones(angle.shape, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+    if used.shape != angle.shape:
+        raise ValueError(f"mask must have shape {angle.shape}; got {used.shape}")
+    values = _scan_by_scan(unwrap_angle, angle, fold, used)
+    about = "angle plus whole periods, without jumps within regions of one fold"
+    return LatentMap(UNWRAPPED, values, maps["angle"].units, None, about)
+
+
+def _scan_by_scan(function: Callable[..., FloatArray], *maps: NDArray[Any]) -> NDArray[np.float64]:
+    """A function of 1-D or 2-D maps on each of a series, (..., rows, cols)."""
+    result = np.empty(maps[0].shape)
+    for index in np.ndindex(result.shape[:-2]):
+        result[index] = function(*(map_[index] for map_ in maps))
     return result
 
 

@@ -106,10 +106,10 @@ class Simulation:
         Shape (rows, cols, N, N): the fraction of the electrons in each pixel (float32), or counts
         (uint16) once `electrons` is given.
     q_per_pixel
-        Detector pixel, the same along both axes, in 1/angstrom.
+        Detector pixel along rows, in 1/angstrom.
     center
         Detector pixel (row, col), counted from 0 at the middle of the first pixel, of the
-        undeflected beam.
+        undeflected beam; its mean over the scan where it wanders.
     symbols
         Element of each atom of the specimen, also of those outside the scan.
     positions
@@ -127,6 +127,10 @@ class Simulation:
         Seed of the thermal displacements.
     electrons
         Incident electrons per pattern; None for patterns without counting noise.
+    q_ratio
+        Detector pixel along columns over that along rows.
+    centers
+        `center` at each position, shape (rows, cols, 2), where the beam wanders; else None.
     """
 
     patterns: np.ndarray
@@ -141,6 +145,13 @@ class Simulation:
     turn: float = 0.0
     random_state: int = 0
     electrons: float | None = None
+    q_ratio: float = 1.0
+    centers: np.ndarray | None = None
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Pixel offset from the centre to q in 1/angstrom, shape (2, 2)."""
+        return np.diag([self.q_per_pixel, self.q_per_pixel * self.q_ratio])
 
     @property
     def scan_step(self) -> float:
@@ -276,6 +287,11 @@ def _write_counts(file: h5py.File, simulation: Simulation, counts: np.ndarray) -
         center=simulation.center,
         center_units="detector pixels (row, column), 0 at the middle of the first",
     )
+    if simulation.q_ratio != 1:
+        data.attrs["q_ratio"] = simulation.q_ratio
+    if simulation.centers is not None:
+        file["centers"] = simulation.centers
+        file["centers"].attrs["units"] = data.attrs["center_units"]
 
 
 def _write_atoms(group: h5py.Group, simulation: Simulation) -> None:
@@ -312,6 +328,8 @@ def load(path: str | Path) -> Simulation:
             vacancies=atoms["vacancies"][()],
             microscope=Microscope(**_read_parameters(file["microscope"])),
             scan=Scan(**_read_parameters(file["scan"])),
+            q_ratio=float(data.attrs.get("q_ratio", 1.0)),
+            centers=file["centers"][()] if "centers" in file else None,
             **{
                 name: _plain(file.attrs[name])
                 for name in ("case", "turn", "random_state", "electrons")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .blocks import Positions
 from .core.autocorrelation import PolarBins, SymmetryKind
-from .core.polar import PolarOperator
+from .core.bins import BinOperator
 from .core.symmetry import ORDERS, symmetry
 from .encoding import Binner
 from .frames import FloatArray, Frames
@@ -154,7 +154,7 @@ class Scorer:
             rows[own] = self._score(patterns[own], operator)
         return rows
 
-    def _score(self, patterns: NDArray[Any], operator: PolarOperator) -> FloatArray:
+    def _score(self, patterns: NDArray[Any], operator: BinOperator) -> FloatArray:
         polar = operator.bin(patterns)
         still = None if self.background is None else self.background.to(polar.device)
         found = symmetry(

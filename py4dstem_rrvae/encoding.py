@@ -18,14 +18,14 @@ from torch import Tensor
 
 from .blocks import Positions
 from .codes import pack
+from .core.bins import BinOperator, BinTransform, Detector, Grid, PolarGrid, center_of_mass
 from .core.device import choose_device
 from .core.inference import Inference
 from .core.intensity import Intensity, are_counts
 from .core.model import LatentModel
-from .core.polar import Detector, Grid, PolarGrid, PolarOperator, PolarTransform, center_of_mass
 from .frames import FloatArray, Frames
 
-CHUNK = 512
+CHUNK = 256
 
 
 class Binner:
@@ -55,7 +55,7 @@ class Binner:
     ) -> None:
         self._recipe = (detector, grid, origins, wander, device)
         self.detector, self.grid, self.origins = detector, grid, origins
-        self.transform = PolarTransform(detector, grid, choose_device(device), wander)
+        self.transform = BinTransform(detector, grid, choose_device(device), wander)
 
     @classmethod
     def of(
@@ -79,7 +79,7 @@ class Binner:
 
     def operators(
         self, positions: Positions
-    ) -> Iterator[tuple[NDArray[np.intp] | slice, PolarOperator]]:
+    ) -> Iterator[tuple[NDArray[np.intp] | slice, BinOperator]]:
         """Which of the patterns at flat scan positions each operator serves."""
         return self.transform.operators(None if self.origins is None else self.origins[positions])
 
@@ -162,7 +162,7 @@ def _completed(
 def redraw(
     clean: Tensor,
     model: LatentModel,
-    transform: PolarTransform,
+    transform: BinTransform,
     intensity: Intensity,
     chance: torch.Generator,
 ) -> Tensor:
@@ -176,6 +176,7 @@ def redraw(
     # Bins share pixels, so that noise drawn bin by bin would be too strong.
     # Apple's backend has no sparse matrices.
     host = "cpu" if clean.device.type == "mps" else clean.device
-    expected = transform.render(intensity.invert(clean).to(host)).cpu() / intensity.gain
+    mean = intensity.expected(clean, transform.dof / transform.grid.shape[1])
+    expected = transform.render(mean.to(host)).cpu() / intensity.gain
     counts = torch.poisson(expected, chance)
     return intensity(intensity.gain * transform(counts.numpy())).to(clean.device)

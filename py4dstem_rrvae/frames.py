@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Positions, Task, walk
+from .core.bins import Detector
 from .core.center import estimate_center
-from .core.polar import Detector
+from .core.refinement import refine_center
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
@@ -140,6 +141,21 @@ class Frames:
         """Frames with the centre estimated from some of their ``patterns (n, H, W)``."""
         mean = patterns.mean(axis=0, dtype=float)
         return replace(self, center=estimate_center(mean, self.mask, self.matrix))
+
+    def refined(self, patterns: NDArray[Any]) -> Frames:
+        """Frames with a better centre than theirs, where ``patterns (n, H, W)`` bear one out.
+
+        Raises
+        ------
+        ValueError
+            If every position has a centre of its own.
+        """
+        if self.origins() is not None:
+            raise ValueError(
+                f"one centre can be refined; these frames have {len(self)}, one per position"
+            )
+        start = None if self.center is None else (float(self.center[0]), float(self.center[1]))
+        return replace(self, center=refine_center(patterns, start, self.mask, self.matrix))
 
     def detector(self) -> Detector:
         """Geometry about the mean origin.

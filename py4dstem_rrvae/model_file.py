@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .core.architectures import Recipe
+from .core.bins import Detector, Grid
 from .core.intensity import Intensity
 from .core.model import LatentModel
-from .core.polar import Detector, Grid
 from .core.training import History
 
 KEY = "py4dstem_rrvae"

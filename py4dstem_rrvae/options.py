@@ -43,8 +43,15 @@ def check_options(estimator: RRVAE) -> None:
         if getattr(estimator, name) not in allowed:
             listed = ", ".join(map(repr, allowed))
             raise ValueError(f"{name} must be one of {listed}; got {getattr(estimator, name)!r}")
+    if isinstance(estimator.center, str) and estimator.center != "refine":
+        raise ValueError(
+            f'center must be (row, col), one per position, "refine" or None; '
+            f"got {estimator.center!r}"
+        )
     for name in ("latent_dim", "max_epochs", "batch_size", "sample"):
         value, least = getattr(estimator, name), MIN_PATTERNS if name == "sample" else 1
+        if value is None and name == "max_epochs":
+            continue
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not whole or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One figure of the maps of a scan; the only importer of matplotlib.
+"""One figure of the maps of a scan; with `plot_manifold`, the only importer of matplotlib.
 
 Built on `Figure` alone: no window opens and pyplot's state stays as it was.
 """
@@ -21,6 +21,7 @@ from matplotlib_scalebar.scalebar import ScaleBar
 from numpy.typing import NDArray
 
 from .maps import LatentMap
+from .plot_manifold import manifold_figure as manifold_figure
 
 if TYPE_CHECKING:
     from .selection import LatentDim
@@ -71,13 +72,16 @@ def maps_figure(
     collapsed: Container[str] = (),
     pixel_ratio: float = 1.0,
 ) -> Figure:
-    """Draw COM, DPC phase, latents, angle, fold, error, anomaly side by side, with scale bars.
+    """Draw COM, DPC phase, latents, angle, fold and so on side by side, with scale bars.
 
     Parameters
     ----------
     maps
         Any of ``com_x`` with ``com_y``, ``dpc_phase``, ``phase``, ``z1``, ``z2``, ..., ``angle``
-        with ``fold``, ``error`` and ``anomaly``; each 2-D of one shape. Other names are not drawn.
+        with ``fold``, ``angle_smoothed``, ``angle_unwrapped``, ``handedness``, ``error``,
+        ``anomaly``, ``rotation_2``, ``rotation_3``, ``rotation_4``, ``rotation_6`` (the turns of
+        crystals), ``mirror_score`` and ``mirror_axis``; each 2-D of one shape. Other names are not
+        drawn.
     pixel_size, units
         Distance between neighbouring positions, along a row where the two differ.
     title
@@ -103,7 +107,7 @@ def maps_figure(
     if not panels:
         raise ValueError(
             f"maps must hold one of com_x with com_y, dpc_phase, phase, z1, angle, fold, error, "
-            f"anomaly; "
+            f"anomaly, rotation_2, mirror_score; "
             f"got {', '.join(maps) or 'none'}"
         )
     rows, columns = min(shapes)
@@ -138,16 +142,37 @@ def _panels(
         latent = maps[name]
         label = f"{name} (collapsed)" if name in collapsed else name
         panels[label] = partial(_sequential, latent.values, latent.units, "viridis")
-    if "angle" in maps:
-        angle = maps["angle"]
-        fold = CYCLE / np.asarray(CYCLE if angle.period is None else angle.period)
-        label = "angle x fold" if (fold[np.isfinite(fold)] > 1).any() else "angle"
-        panels[label] = partial(_cyclic, angle.values * fold)
+    for name, label in (("angle", "angle"), ("angle_smoothed", "smoothed angle")):
+        if name in maps:
+            angle = maps[name]
+            fold = CYCLE / np.asarray(CYCLE if angle.period is None else angle.period)
+            label += " x fold" if (fold[np.isfinite(fold)] > 1).any() else ""
+            panels[label] = partial(_cyclic, angle.values * fold)
+    if "angle_unwrapped" in maps:
+        turned = maps["angle_unwrapped"]
+        panels["unwrapped angle"] = partial(_sequential, turned.values, turned.units, "viridis")
     if "fold" in maps:
         panels["fold"] = partial(_folds, maps["fold"].values)
+    if "handedness" in maps:
+        panels["handedness"] = partial(_between, maps["handedness"].values, (0, 1), "coolwarm")
     for name in ("error", "anomaly"):
         if name in maps:
             panels[name] = partial(_sequential, maps[name].values, maps[name].units, "magma")
+    return panels | _symmetry_panels(maps)
+
+
+def _symmetry_panels(maps: Mapping[str, LatentMap]) -> dict[str, Callable[[Axes], None]]:
+    """One range for all scores, so that their panels compare."""
+    labels = {f"rotation_{n}": f"{n}-fold score" for n in (2, 3, 4, 6)}
+    labels |= {"mirror_score": "mirror score"}
+    scores = {label: maps[name].values for name, label in labels.items() if name in maps}
+    if scores:
+        low, high = _limits(np.stack(list(scores.values())))
+    panels: dict[str, Callable[[Axes], None]] = {
+        label: partial(_between, score, (low, high), "cividis") for label, score in scores.items()
+    }
+    if "mirror_axis" in maps:
+        panels["mirror axis x 2"] = partial(_cyclic, 2 * maps["mirror_axis"].values)
     return panels
 
 
@@ -183,7 +208,8 @@ def profiles_figure(
     ValueError
         If there is nothing to draw, or the maps are not 1-D of the positions' length.
     """
-    known = ("com_x", "com_y", *_latents(maps), "angle", "fold", "error", "anomaly")
+    known = ("com_x", "com_y", *_latents(maps), "angle", "angle_smoothed", "fold", "handedness")
+    known = (*known, "error", "anomaly", *(f"rotation_{n}" for n in (2, 3, 4, 6)), "mirror_score")
     names = [name for name in known if name in maps]
     wrong = {maps[name].values.shape for name in names} - {positions.shape}
     if not names or wrong:
@@ -220,7 +246,13 @@ def _grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def _sequential(values: NDArray[Any], units: str, colours: str, ax: Axes) -> None:
-    low, high = _limits(values)
+    _between(values, _limits(values), colours, ax, units)
+
+
+def _between(
+    values: NDArray[Any], limits: tuple[float, float], colours: str, ax: Axes, units: str = ""
+) -> None:
+    low, high = limits
     image = ax.imshow(values, cmap=_with_undefined(colours), vmin=low, vmax=high)
     _colour_bar(ax, image, units)
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .core.bins import Grid, PolarGrid
 from .core.intensity import Intensity
-from .core.polar import Grid, PolarGrid
 from .encoding import Binner
 from .frames import Frames
 from .options import MIN_PATTERNS
@@ -78,11 +78,12 @@ def draw(
     grid: Grid | type[Grid] = PolarGrid,
     device: str = "auto",
     progress: str | None = None,
+    refine: bool = False,
 ) -> Drawn:
     """Draw patterns, and bin them as they are read.
 
-    Only where the centre is unknown are they held as they were recorded until it is found, and
-    then no more of them than `affordable`.
+    Only where the centre is unknown, or to be refined, are they held as they were recorded until it
+    is found, and then no more of them than `affordable`.
 
     Parameters
     ----------
@@ -96,11 +97,13 @@ def draw(
         Bins, or the kind of them, which then suit the detector.
     device, progress
         As in `RRVAE` and `blocks.walk`.
+    refine
+        Whether to look for a better centre than the frames'.
     """
-    if frames.center is None:
+    if frames.center is None or refine:
         where = frames.choose(affordable(frames, n), rng)
         raw = frames.read(where, progress)
-        frames = frames.located(raw)
+        frames = frames.refined(raw) if refine else frames.located(raw)
         binner = Binner.of(frames, grid, device)
         parts = [(where, binner(raw, where))]
     else:

@@ -14,11 +14,12 @@ What a map is stands in its ``metadata.RRVAE``:
 | ``package``, ``version`` | what made it |
 | ``model`` | parameters of `RRVAE`; latent maps alone, as all below |
 | ``background`` | "stored" or "refit", as in `RRVAE.encode` |
-| ``center`` | where the beam's centre came from: "axes", "model" or "estimated" |
+| ``center`` | where the beam's centre came from: "axes", "model", "refined" or "estimated" |
 | ``training_center`` | pixel (row, col) of the detector trained on |
 | ``collapsed`` | names of latents that carry nothing |
 | ``repeatability`` | of each latent between two noise draws |
 | ``neighbourhood`` | of the map anomaly alone: positions that the codes were averaged over |
+| ``sigma`` | of the map angle_smoothed alone: positions that the angle was averaged over |
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from .camera import Camera
 
 Array = NDArray[np.float64]
+TWISTS = np.radians([0.0, 40.0, 80.0])
+"""Of the outer against the inner of two rings, per class."""
 Shape = Callable[[Array, Array, Array, Array], Array]
 """Intensity at (radius, angle) of patterns with (label, deformation), all broadcast together."""
 
@@ -198,9 +200,14 @@ def twisted_rings(
     Two 3-fold rings, the outer turned against the inner by 0, 40 or 80 degrees: only
     the relative phase of the rings' harmonics tells the classes apart. Parameters as `lobes`.
     """
-    twist = np.radians([0.0, 40.0, 80.0])
     fold = np.full(3, 3)
-    return _draw(_twisted_rings, twist, fold, n, size, counts, random_state)
+    return _draw(_twisted_rings, TWISTS, fold, n, size, counts, random_state)
+
+
+def expected_twisted_rings(patterns: Patterns, *, counts: float) -> Array:
+    """Expected counts, shape (n, H, W), of patterns that `twisted_rings` drew with these counts."""
+    parameters = (patterns.angle, TWISTS[patterns.label], patterns.deformation)
+    return _expected(_twisted_rings, patterns.frames.shape[-1], counts, *parameters)
 
 
 def folds(

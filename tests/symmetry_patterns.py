@@ -7,13 +7,13 @@ from scipy.ndimage import gaussian_filter
 
 from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.core.autocorrelation import PolarBins
-from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarOperator
+from py4dstem_rrvae.core.bins import BinOperator, Detector, PolarGrid
 from py4dstem_rrvae.core.symmetry import symmetry
 
 SIZE = 48
 RADIUS = 22.0
 DETECTOR = Detector((SIZE, SIZE), ((SIZE - 1) / 2,) * 2, np.eye(2))
-OPERATOR = PolarOperator(DETECTOR, PolarGrid(RADIUS, 18, 64))
+OPERATOR = BinOperator(DETECTOR, PolarGrid(RADIUS, 18, 64))
 BINS = PolarBins.of(OPERATOR)
 ROW, COL = np.indices((SIZE, SIZE)) - (SIZE - 1) / 2
 CIRCLE = np.hypot(ROW, COL) <= RADIUS

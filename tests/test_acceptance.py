@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 
 from benchmarks.scores import accuracy, ari, deformation
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarTransform
+from py4dstem_rrvae.core.bins import BinTransform, Detector, PolarGrid
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def test_classes_of_twisted_rings(twisted):
 
 def test_angular_spectra_cannot_tell_twisted_rings_apart(twisted):
     truth, _ = twisted
-    transform = PolarTransform(Detector((48, 48), (23.5, 23.5), np.eye(2)), PolarGrid(24.0, 20, 64))
+    transform = BinTransform(Detector((48, 48), (23.5, 23.5), np.eye(2)), PolarGrid(24.0, 20, 64))
     polar = np.sqrt(transform(truth.frames).numpy() + 0.375)
     spectra = np.abs(np.fft.rfft(polar)).reshape(len(polar), -1)
     components = PCA(10, random_state=0).fit_transform(spectra)

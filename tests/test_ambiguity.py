@@ -52,12 +52,36 @@ def test_fold_takes_from_the_data_what_the_decoder_only_imagines(model):
     assert angle.fold(harmonics, flat).item() == 0
 
 
+@pytest.mark.parametrize("strength", [0.45, 1.0, 2.0])
+def test_a_decoder_that_makes_too_much_of_a_breach_is_right_about_the_symmetry(model, strength):
+    breach = torch.where(torch.arange(16) == 1, strength, 1.0)
+    harmonics, gain = pattern(model, breach)
+    if strength < 0.5:
+        assert gain[0, 1] < 0
+    assert angle.fold(harmonics, gain).item() == 1
+    # A mask takes its share of all gains.
+    assert angle.fold(harmonics, 0.9 * gain, torch.full((6,), 0.9).double()).item() == 1
+    opposite = torch.where(torch.arange(16) == 1, -0.45, 1.0)
+    assert angle.fold(*pattern(model, opposite)).item() == 3
+
+
+def test_strength_is_free_and_sign_is_not():
+    overlap, promised = torch.tensor([[3.0, 1.0], [-2.0, 1.0]]), torch.tensor([[5.0, 3.0]])
+    gain = (2 * overlap - promised).sum(dim=-1)
+    found = angle._best_gain(gain, promised.sum(dim=-1).expand(2))
+    strengths = torch.linspace(0, 3, 3001)[:, None]
+    size, total = promised.sum(), overlap.sum(dim=-1)
+    want = (2 * strengths * total - strengths.square() * size).amax(dim=0)
+    np.testing.assert_allclose(found, want, atol=1e-5)
+
+
 def test_gain_over_fixed_is_the_difference_of_log_likelihoods():
     x, whole, fixed = normal(3, 6, 32), normal(3, 6, 32, seed=3), normal(6, 32, seed=4)
     fixed, weight = evidence.angular(fixed), torch.rand(6, 32).double()
     other = whole.mean(dim=-1, keepdim=True) + fixed
     want = [0.5 * (weight * (x - p).square()).sum(dim=(1, 2)) for p in (other, whole)]
-    got = evidence.gain_over_fixed(x - whole, whole, fixed, weight)
+    squared = (weight * (x - whole).square()).sum(dim=(1, 2))
+    got = evidence.gain_over_fixed(x - fixed, whole.mean(dim=-1), weight, squared)
     np.testing.assert_allclose(got, want[0] - want[1], rtol=1e-9)
 
 

@@ -51,6 +51,16 @@ def test_unwrapping_with_noise_and_holes():
     assert np.nanmax(folded(found - wrapped, np.pi / 3)) < 1e-6
 
 
+def test_unwrapping_repeats():
+    # Angles without any order, where nothing but the way through the map decides.
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, (6, 8))
+    first = unwrap_angle(angle, 1)
+    for k in range(20):
+        np.zeros(1000 + k) + rng.random()  # other numbers in the memory that it is given
+        np.testing.assert_array_equal(unwrap_angle(angle, 1), first)
+
+
 def test_unwrapping_leaves_what_is_masked():
     mask = COL >= 4
     found = unwrap_angle(sampled(SIX), SIX, mask)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from py4dstem_rrvae.core.bins import BinTransform, Detector, SquareGrid, center_of_mass
 from py4dstem_rrvae.core.coordinate import CoordinateRRVAE, turned_back
-from py4dstem_rrvae.core.polar import Detector, PolarTransform, SquareGrid, center_of_mass
 
 SIZE, DIM = 10, 2
 
@@ -45,14 +45,14 @@ def test_pixels_that_are_the_bins_already_are_left_alone(center, n, rows):
     detector = Detector((16, 16), center, np.eye(2))
     grid = SquareGrid.for_detector(detector)
     assert grid.shape == (n, n)
-    binned = PolarTransform(detector, grid)(frames).numpy()
+    binned = BinTransform(detector, grid)(frames).numpy()
     np.testing.assert_allclose(binned, frames[:, slice(*rows), :n], atol=1e-5)
 
 
 def test_larger_bins_keep_every_count():
     frames = np.random.default_rng(0).poisson(9.0, (2, 16, 16))
     detector = Detector((16, 16), (7.5, 7.5), np.eye(2))
-    binned = PolarTransform(detector, SquareGrid(8.0, 8))(frames).numpy()
+    binned = BinTransform(detector, SquareGrid(8.0, 8))(frames).numpy()
     np.testing.assert_allclose(binned, frames.reshape(2, 8, 2, 8, 2).sum(axis=(2, 4)), atol=1e-4)
 
 
@@ -67,7 +67,7 @@ def test_unequal_pixels_become_square():
     detector = Detector((24, 48), (11.5, 23.5), matrix)
     index = np.moveaxis(np.indices((24, 48)), 0, -1) - detector.center
     disc = (np.linalg.norm(index @ matrix.T, axis=-1) < 8).astype(float)
-    binned = PolarTransform(detector, SquareGrid.for_detector(detector))(disc[None])[0]
+    binned = BinTransform(detector, SquareGrid.for_detector(detector))(disc[None])[0]
     np.testing.assert_allclose(binned, binned.T, atol=0.51)
     spread = [float((binned.sum(dim=d) > 1).sum()) for d in (0, 1)]
     assert spread[0] == pytest.approx(spread[1], abs=2)

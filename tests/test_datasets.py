@@ -4,7 +4,7 @@
 import math
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.resources import files
 
 import h5py
@@ -36,6 +36,8 @@ def small():
         case="small",
         turn=0.9,
         random_state=11,
+        q_ratio=1.3,
+        centers=rng.random((2, 3, 2)),
     )
 
 
@@ -109,6 +111,21 @@ def test_file_keeps_everything(small, tmp_path):
         if field.name not in ("patterns", "electrons"):
             wanted, got = getattr(small, field.name), getattr(back, field.name)
             np.testing.assert_array_equal(got, wanted, err_msg=field.name)
+
+
+def test_plain_scans_are_stored_as_before(small, tmp_path):
+    """The shipped file must come out byte for byte."""
+    plain = replace(small, q_ratio=1.0, centers=None)
+    save(tmp_path / "a.h5", plain, np.zeros((2, 3, 4, 4), np.uint16), electrons=1.0)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert set(file) == {"atoms", "counts", "microscope", "scan"}
+        assert "q_ratio" not in file["counts"].attrs
+    back = load(tmp_path / "a.h5")
+    assert (back.q_ratio, back.centers) == (1.0, None)
+
+
+def test_matrix_takes_pixels_to_q(small):
+    np.testing.assert_allclose(small.matrix @ [1, 1], [0.07, 0.091])
 
 
 def test_file_explains_itself_without_this_package(small, tmp_path):

@@ -22,10 +22,10 @@ ONLY = {
     "emdfile": r"adapters\.py4dstem|adapters\._py4dstem_files",
     "hyperspy": r"adapters\.hyperspy|adapters\._hyperspy_(pyxem|files)|signals",
     "pyxem": r"adapters\._hyperspy_pyxem",
-    "matplotlib": r"plot",
+    "matplotlib": r"plot|plot_manifold",
     "matplotlib_scalebar": r"plot",
-    "abtem": r"simulate",
-    "ase": r"simulate",
+    "abtem": r"simulate\.multislice",
+    "ase": r"simulate\.specimens",
 }
 INNER = r"core(\..+)?|blocks|frames|codes|encoding|sampling|adoption|options|estimator"
 INNER += r"|model_file|maps|angle_maps|standout|descriptors|anomalies|selection"
@@ -37,13 +37,14 @@ ALLOWED = [
         r"adapters\._?(?P<host>[a-z0-9]+).*",
         rf"{INNER}||plot|signals|adapters|adapters\._(models|outputs)|adapters\._?(?P=host).*",
     ),
-    (r"plot", INNER),
+    (r"plot|plot_manifold", rf"{INNER}|plot_manifold"),
     (r"synthetic", r"camera"),
     (r"camera", r"(?!.)"),
     (r"datasets", r"datasets|adapters\..+"),
-    (r"simulate", r"datasets|simulate"),
+    (r"simulate(\..+)?", r"datasets|simulate(\..+)?"),
+    (r"sites", r"datasets"),
     (r"signals", rf"{INNER}|adapters\.hyperspy"),
-    (r"cli", r"(?!core|simulate|plot).*"),
+    (r"cli", r"(?!core|simulate|plot|sites).*"),
     (r"_accessor", r"(?!.)"),
     (r"", r".*"),
 ]

@@ -17,8 +17,9 @@ from test_model import (
 )
 
 from py4dstem_rrvae.core import angle, evidence
+from py4dstem_rrvae.core.bins import BinTransform, Detector, PolarGrid
 from py4dstem_rrvae.core.mirror import mirror_image
-from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarTransform
+from py4dstem_rrvae.core.model import DRIFT_STEP
 
 KINDS = pytest.mark.parametrize("kind", ["plain", "masked"])
 
@@ -62,7 +63,7 @@ def noisy(model, z, seed=2):
 
 def test_a_mirrored_detector_gives_the_mirrored_bins():
     frames = np.random.default_rng(0).poisson(5.0, (4, 24, 24))
-    transform = PolarTransform(Detector((24, 24), (11.5, 11.5), np.eye(2)), PolarGrid(12.0, 6, 32))
+    transform = BinTransform(Detector((24, 24), (11.5, 11.5), np.eye(2)), PolarGrid(12.0, 6, 32))
     np.testing.assert_allclose(
         transform(frames[:, :, ::-1]), mirror_image(transform(frames)), rtol=1e-5, atol=1e-4
     )
@@ -128,7 +129,7 @@ def test_marginal_likelihood_against_quadrature_over_both_hands(kind, scale):
 
 @KINDS
 def test_mirror_image_is_as_likely_as_the_pattern(kind):
-    model, z = mirror_model(kind, background=False), normal(4, 3)
+    model, z = mirror_model(kind, background=False), normal(4, 3, seed=7)
     x = noisy(model, z)
     with torch.no_grad():
         want = model.log_likelihood(x, z)
@@ -173,7 +174,7 @@ def test_gradient_of_the_likelihood_is_its_slope():
 def test_handedness_against_quadrature(kind, monkeypatch):
     monkeypatch.setattr(angle, "DETECTABLE", 0.0)
     model = mirror_model(kind, scale=2.0)
-    x = noisy(model, normal(4, 3))
+    x = noisy(model, normal(4, 3, seed=7))
     found = model.infer(x)
     with torch.no_grad():
         plain, twin = torch.logsumexp(densities(model, x, model.decode(found.z)), dim=1)
@@ -187,7 +188,7 @@ def test_codes_of_the_mirror_image(monkeypatch):
     monkeypatch.setattr(angle, "EVIDENCE", -math.inf)
     monkeypatch.setattr(evidence, "undirected", lambda _, over_fixed: over_fixed > math.inf)
     model = mirror_model(scale=1.0, background=False)
-    x = noisy(model, normal(4, 3))
+    x = noisy(model, normal(4, 3, seed=7))
     one, other = model.infer(x), model.infer(mirrored(x))
     np.testing.assert_allclose(other.handedness, 1 - one.handedness, atol=1e-9)
     assert (one.handedness - 0.5).abs().min() > 1e-3
@@ -305,9 +306,10 @@ def test_noise_is_what_the_better_hand_leaves(hands):
     model, x, squared = known_noise(hands)
     model.measure_noise(x)
     np.testing.assert_allclose(model.noise_variance * model.dof, squared, rtol=0.15)
+    model.noise_variance.fill_(1.0)
     with torch.no_grad():
         for _ in range(60):
-            model._track_noise(x, model.decode(torch.zeros(len(x), 3).double()))
+            model.train().log_likelihood(x, torch.zeros(len(x), 3).double())
     want = squared.sum() / model.dof.sum()
     np.testing.assert_allclose(model.noise_variance, want.expand(6), rtol=0.1)
 
@@ -331,5 +333,6 @@ def test_a_turning_decoder_pays_alike_for_either_hand():
     costs = []
     for harmonics in (chiral_harmonics(), chiral_harmonics().conj()):
         model.decoder = Turning(harmonics)
-        costs.append(model._drift(z, torch.eye(3).double()[:1]).item())
+        there = model.decode(z + DRIFT_STEP * torch.eye(3).double()[:1])
+        costs.append(model._drift(model.decode(z), there).item())
     assert costs[0] == pytest.approx(costs[1], rel=1e-9) and costs[0] > 1

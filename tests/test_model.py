@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core.model import LatentModel, kl_divergence
-from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarTransform
+from py4dstem_rrvae.core.architectures import Recipe
+from py4dstem_rrvae.core.bins import BinTransform, Detector, PolarGrid
+from py4dstem_rrvae.core.model import DRIFT_STEP, LatentModel, kl_divergence
 from py4dstem_rrvae.estimator import _new_model
 
 GRID = PolarGrid(11.0, 6, 32)
@@ -30,7 +31,8 @@ def mask_of(kind):
 def new_model(kind="plain", latent_dim=3, mirror=False):
     """Untrained, in float64, with every number that a formula could drop set to its own value."""
     detector = Detector((24, 24), (11.5, 11.5), np.eye(2), mask_of(kind))
-    model = _new_model(latent_dim, PolarTransform(detector, GRID), 0, mirror).double().eval()
+    model = _new_model(Recipe(latent_dim, mirror=mirror), BinTransform(detector, GRID), 0)
+    model = model.double().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         model.background.copy_(torch.randn(GRID.shape, generator=generator))
@@ -185,7 +187,8 @@ def test_a_decoder_that_turns_its_pattern_as_z_moves_pays_for_it():
     harmonics = harmonics * torch.exp(-torch.arange(16) / 3)
     model = new_model()
     model.decoder, z = Turning(harmonics), torch.zeros(2, 3, dtype=torch.float64)
-    turning, scaling = model._drift(z, torch.eye(3, dtype=torch.float64)[:2])
+    step = DRIFT_STEP * torch.eye(3, dtype=torch.float64)[:2]
+    turning, scaling = model._drift(model.decode(z), model.decode(z + step))
     # What a turn by 0.3 costs: half the Fisher information of the turn, times 0.3 squared.
     slope = torch.arange(16) * harmonics.abs() * model.scale
     cost = 0.3**2 * slope.square().sum() / model.noise_variance.mean()
@@ -210,7 +213,7 @@ def assert_invariant(encode, turned, theta, *, atol):
 
 def scan_of(trained, patterns):
     fitted = trained.fitted_
-    transform = PolarTransform(fitted.detector, fitted.grid)
+    transform = BinTransform(fitted.detector, fitted.grid)
     return copy.deepcopy(fitted.model), fitted.intensity(transform(patterns.frames))
 
 
@@ -382,8 +385,8 @@ def test_building_a_model_leaves_the_global_generator_alone():
 
 def test_a_model_follows_from_its_seed():
     detector = Detector((24, 24), (11.5, 11.5), np.eye(2))
-    transform = PolarTransform(detector, GRID)
-    one, same, other = (_new_model(2, transform, seed).state_dict() for seed in (0, 0, 1))
+    transform = BinTransform(detector, GRID)
+    one, same, other = (_new_model(Recipe(2), transform, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[k], same[k]) for k in one)
     assert not torch.equal(one["decoder.input.weight"], other["decoder.input.weight"])
 

@@ -60,7 +60,7 @@ def test_the_centre_of_another_detector_is_found(fine):
 
 
 def test_refit_takes_the_dose_from_the_scan(trained, unseen, codes):
-    other = synthetic.lobes(300, size=32, counts=6000, random_state=1)
+    other = synthetic.lobes(300, size=32, counts=9000, random_state=1)
     assert (other.label == unseen.label).all()
     refitted = trained.encode(other.frames, background="refit")
 

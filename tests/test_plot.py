@@ -67,6 +67,31 @@ def test_panels_in_order_and_nothing_else():
     )
 
 
+def test_hands_scores_and_angles_without_jumps_are_drawn_where_there_are_any():
+    rng = np.random.default_rng(0)
+    names = ["handedness", "rotation_5", "rotation_6", "rotation_2", "mirror_score", "mirror_axis"]
+    maps = {n: LatentMap(n, rng.random(SCAN), "", None, "") for n in names}
+    fold = np.full(SCAN, 3)
+    smoothed = LatentMap("angle_smoothed", rng.random(SCAN), "rad", period_of(fold), "")
+    turned = LatentMap("angle_unwrapped", 9 * rng.random(SCAN), "rad", None, "")
+    maps |= {"angle_smoothed": smoothed, "angle_unwrapped": turned}
+    panels = draw(maps)
+    assert list(panels) == [
+        "smoothed angle x fold",
+        "unwrapped angle",
+        "handedness",
+        "2-fold score",
+        "6-fold score",
+        "mirror score",
+        "mirror axis x 2",
+    ]
+    np.testing.assert_allclose(shown(panels["smoothed angle x fold"]), 3 * smoothed.values)
+    np.testing.assert_allclose(shown(panels["mirror axis x 2"]), 2 * maps["mirror_axis"].values)
+    assert panels["handedness"].images[0].get_clim() == (0, 1)
+    ranges = {panels[f"{n}-fold score"].images[0].get_clim() for n in (2, 6)}
+    assert len(ranges | {panels["mirror score"].images[0].get_clim()}) == 1
+
+
 def test_latents_are_drawn_alone_and_in_numerical_order():
     maps = {f"z{k}": LatentMap(f"z{k}", np.ones(SCAN), "", None, "") for k in (10, 9, 1)}
     assert list(draw(maps)) == ["z1", "z9", "z10"]

@@ -9,11 +9,11 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core.polar import (
+from py4dstem_rrvae.core.bins import (
+    BinOperator,
+    BinTransform,
     Detector,
     PolarGrid,
-    PolarOperator,
-    PolarTransform,
     center_of_mass,
 )
 
@@ -28,7 +28,7 @@ def detector(shape=(32, 32), center=None, matrix=None, mask=None):
 
 
 def polar_of(frames, geometry, grid):
-    return PolarTransform(geometry, grid)(np.asarray(frames)).numpy()
+    return BinTransform(geometry, grid)(np.asarray(frames)).numpy()
 
 
 def q_of(geometry):
@@ -138,7 +138,7 @@ def test_weight_is_the_share_of_each_bin_that_the_mask_leaves():
     seen = polar_of(1.0 * beam_stop()[None], detector(), grid)[0]
     area = polar_of(np.ones((1, 32, 32)), detector(), grid)[0]
     share = np.where(seen / area < 0.2, 0, seen / area)
-    weight = PolarOperator(detector(mask=beam_stop()), grid).weight.numpy()
+    weight = BinOperator(detector(mask=beam_stop()), grid).weight.numpy()
     np.testing.assert_allclose(weight, share, atol=1e-6)
     assert 0 < (weight == 0).sum() < (weight < 1).sum() < weight.size
 
@@ -150,19 +150,19 @@ def test_masked_bins_are_scaled_to_full_coverage():
     frame[:, ~beam_stop()] = 1e6
     got = polar_of(frame, geometry, grid)[0]
     want = polar_of(np.full((1, 32, 32), 7.0), detector(), grid)[0]
-    used = PolarOperator(geometry, grid).weight.numpy() > 0
+    used = BinOperator(geometry, grid).weight.numpy() > 0
     np.testing.assert_allclose(got, np.where(used, want, 0), rtol=1e-5)
 
 
 def test_mask_that_leaves_nothing_inside_the_circle_raises():
     mask = np.hypot(*q_of(detector())) > 15
     with pytest.raises(ValueError, match="mask must leave pixels within the circle"):
-        PolarOperator(detector(mask=mask), PolarGrid(10.0, 8, 32))
+        BinOperator(detector(mask=mask), PolarGrid(10.0, 8, 32))
 
 
 def test_degrees_of_freedom_count_a_pixel_once():
     grid = PolarGrid(15.0, 12, 64)
-    dof = PolarOperator(detector(), grid).dof.numpy()
+    dof = BinOperator(detector(), grid).dof.numpy()
     noise = np.random.default_rng(0).normal(size=(2000, 32, 32))
     variance = polar_of(noise, detector(), grid).var(axis=0)
     area = polar_of(np.ones((1, 32, 32)), detector(), grid)[0]
@@ -174,9 +174,9 @@ def test_origin_of_each_pattern_equals_an_operator_of_its_own():
     grid = PolarGrid(12.0, 10, 32)
     origins = 15.5 + np.random.default_rng(1).integers(-8, 9, (5, 2)) * 0.125
     frames = poisson(5, 32, 32).astype(np.float32)
-    got = PolarTransform(detector(), grid, wander=1.0)(frames, origins).numpy()
+    got = BinTransform(detector(), grid, wander=1.0)(frames, origins).numpy()
     for frame, origin, polar in zip(frames, origins, got, strict=True):
-        alone = PolarOperator(detector(center=tuple(origin)), grid)
+        alone = BinOperator(detector(center=tuple(origin)), grid)
         np.testing.assert_array_equal(polar, alone(torch.from_numpy(frame[None]))[0].numpy())
 
 
@@ -185,7 +185,7 @@ def test_wandering_origins_leave_every_used_bin_filled_under_a_mask():
     origins = 15.5 + np.array([[0, 0], [2, 0], [-2, 0], [0, 2], [0, -2], [2, -2.0]])
     frames = np.full((6, 32, 32), 3.0)
     frames[:, ~beam_stop()] = 1e6
-    transform = PolarTransform(detector(mask=beam_stop()), grid, wander=2.0)
+    transform = BinTransform(detector(mask=beam_stop()), grid, wander=2.0)
     used = transform.weight.numpy() > 0
     got = transform(frames, origins).numpy()
     for origin, polar in zip(origins, got, strict=True):
@@ -195,7 +195,7 @@ def test_wandering_origins_leave_every_used_bin_filled_under_a_mask():
 
 def test_render_returns_a_smooth_frame():
     geometry = detector((33, 34), (15.7, 16.9))
-    operator = PolarOperator(geometry, PolarGrid(15.0, 13, 64))
+    operator = BinOperator(geometry, PolarGrid(15.0, 13, 64))
     frame = torch.tensor(smooth(geometry)[None], dtype=torch.float32)
     inside = np.hypot(*q_of(geometry)) < 14
     error = (operator.render(operator(frame)) - frame)[0].numpy()[inside]
@@ -204,7 +204,7 @@ def test_render_returns_a_smooth_frame():
 
 
 def test_render_keeps_the_dose():
-    operator = PolarOperator(detector(), PolarGrid(15.0, 10, 32))
+    operator = BinOperator(detector(), PolarGrid(15.0, 10, 32))
     polar = torch.rand(2, 10, 32, generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(
         operator.render(polar).sum(dim=(1, 2)), polar.sum(dim=(1, 2)), rtol=1e-5
@@ -217,7 +217,7 @@ def test_center_of_mass_points_from_the_row_axis_towards_the_column_axis(angle):
     spot = (row - 6 * math.cos(angle)) ** 2 + (col - 6 * math.sin(angle)) ** 2
     frame = np.exp(-0.5 * spot / 2.0**2)
     grid = PolarGrid(15.5, 13, 64)
-    shift = center_of_mass(PolarTransform(detector(), grid)(frame[None]), grid).item()
+    shift = center_of_mass(BinTransform(detector(), grid)(frame[None]), grid).item()
     assert shift == pytest.approx(6 * np.exp(1j * angle), abs=0.1)
 
 
@@ -286,3 +286,14 @@ def test_summing_counts_keeps_what_they_say_of_the_turn(size, counts):
 def test_point_sampling_loses_much_of_it_where_counts_are_few():
     point, bins = (known_turn_errors(f, 128, 1000.0) for f in (point_sampled, summed))
     assert np.median(point) > 1.4 * np.median(bins)
+
+
+def test_even_light_fills_the_bins_alike_wherever_the_origin_lies():
+    """Else latents of weak scatterers show the sub-pixel place of the origin."""
+    detector = Detector((64, 64), (33.0, 29.0), np.eye(2))
+    grid = PolarGrid.for_detector(detector, wander=1.0)
+    frames = np.full((3, 64, 64), 50, dtype=np.uint16)
+    origins = np.array([[33.0, 29.0], [33.375, 29.25], [32.5, 28.625]])
+    bins = BinTransform(detector, grid, wander=1.0)(frames, origins)
+    torch.testing.assert_close(bins[1], bins[0], rtol=1e-4, atol=0)
+    torch.testing.assert_close(bins[2], bins[0], rtol=1e-4, atol=0)

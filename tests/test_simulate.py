@@ -11,6 +11,7 @@ from scipy.ndimage import affine_transform
 
 from py4dstem_rrvae import simulate
 from py4dstem_rrvae.simulate import CASES, Case, Microscope, Scan, counts, intensities, vacuum
+from py4dstem_rrvae.simulate import __main__ as command
 
 BOND = 2.46 / math.sqrt(3)
 # An odd detector with its centre on a pixel, so that a quarter turn only permutes pixels.
@@ -69,7 +70,7 @@ def disc_signal(simulation, lowest):
 def test_vacuum_is_one_electron_about_the_stated_centre(name):
     pattern = vacuum(name).astype(float)
     assert pattern.sum() == pytest.approx(1, abs=1e-5)
-    detector = simulate._Detector.of(CASES[name])
+    detector = simulate.multislice.Detector.of(CASES[name])
     found = [(pattern * index).sum() for index in np.indices(pattern.shape)]
     np.testing.assert_allclose(found, detector.center, atol=0.02)
 
@@ -248,7 +249,9 @@ def test_counts_refuse_what_they_cannot_draw():
 
 
 def test_unknown_case_lists_the_choices():
-    with pytest.raises(ValueError, match=r"\['graphene', 'hbn', 'mos2'\]; got 'graphite'"):
+    with pytest.raises(
+        ValueError, match=r"one of \['graphene', 'graphene_coherent'.*'zns'\]; got 'graphite'"
+    ):
         intensities("graphite")
 
 
@@ -279,17 +282,17 @@ def test_detector_beyond_the_kept_scattering_is_refused():
 def test_command_line_writes_a_file_that_is_the_simulation(tmp_path, monkeypatch):
     monkeypatch.setitem(CASES, "graphene", SMALL)
     path = tmp_path / "small.h5"
-    simulate.main(["graphene", "--out", str(path), "--seed", "3"])
+    command.main(["graphene", "--out", str(path), "--seed", "3"])
     back = simulate.load(path)
     assert back.electrons == SMALL.electrons
     assert back.random_state == 3
     first = path.read_bytes()
     with monkeypatch.context() as patch:
         # The refusal comes before the simulation.
-        patch.delattr(simulate, "intensities")
+        patch.delattr(command, "intensities")
         with pytest.raises(FileExistsError, match=r"small\.h5 exists; pass overwrite=True"):
-            simulate.main(["graphene", "--out", str(path)])
-    simulate.main(["graphene", "--out", str(path), "--seed", "3", "--overwrite"])
+            command.main(["graphene", "--out", str(path)])
+    command.main(["graphene", "--out", str(path), "--seed", "3", "--overwrite"])
     assert path.read_bytes() == first
-    simulate.main(["graphene", "--out", str(path), "--electrons", "50", "--overwrite"])
+    command.main(["graphene", "--out", str(path), "--electrons", "50", "--overwrite"])
     assert simulate.load(path).electrons == 50

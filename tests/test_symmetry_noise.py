@@ -20,7 +20,7 @@ from symmetry_patterns import (
 )
 
 from py4dstem_rrvae.core.autocorrelation import PolarBins, autocorrelation, noise_power
-from py4dstem_rrvae.core.polar import Detector, PolarOperator
+from py4dstem_rrvae.core.bins import BinOperator, Detector
 from py4dstem_rrvae.core.symmetry import symmetry
 
 BIASES = [(200, 0.06, 0.16), (1000, 0.015, 0.03), (5000, 0.01, 0.01), (1e5, 0.004, 0.004)]
@@ -85,7 +85,7 @@ def test_a_radial_pattern_is_symmetric_in_pixels_but_has_no_axis():
 
 def masked(mask):
     detector = Detector(DETECTOR.shape, DETECTOR.center, DETECTOR.matrix, mask)
-    return PolarOperator(detector, OPERATOR.grid)
+    return BinOperator(detector, OPERATOR.grid)
 
 
 def beam_stop():

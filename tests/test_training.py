@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from py4dstem_rrvae import synthetic
+from py4dstem_rrvae.core.architectures import Recipe
+from py4dstem_rrvae.core.bins import BinTransform, Detector, PolarGrid
 from py4dstem_rrvae.core.intensity import Intensity
 from py4dstem_rrvae.core.model import PolarRRVAE
-from py4dstem_rrvae.core.polar import Detector, PolarGrid, PolarTransform
 from py4dstem_rrvae.core.training import Schedule, fit_model, settle_latents, split, train
 from py4dstem_rrvae.estimator import _new_model
 
-TRANSFORM = PolarTransform(Detector((32, 32), (15.5, 15.5), np.eye(2)), PolarGrid(16.0, 10, 32))
+TRANSFORM = BinTransform(Detector((32, 32), (15.5, 15.5), np.eye(2)), PolarGrid(16.0, 10, 32))
 SCHEDULE = Schedule(max_epochs=8, batch_size=32, learning_rate=5e-3)
 
 
@@ -32,7 +33,7 @@ def seeded(seed=0):
 
 
 def new_model(patterns, latent_dim=2):
-    model = _new_model(latent_dim, TRANSFORM, seed=0)
+    model = _new_model(Recipe(latent_dim), TRANSFORM, seed=0)
     model.initialise(patterns, "auto")
     return model
 
@@ -89,7 +90,7 @@ def test_history_holds_the_divergence_of_each_latent(halves):
 
 def test_weights_of_the_best_epoch_are_kept(halves):
     # A rate at which the last epoch is not the best one.
-    schedule = Schedule(max_epochs=12, batch_size=16, learning_rate=5e-2)
+    schedule = Schedule(max_epochs=12, batch_size=16, learning_rate=1e-1)
     model, history = run(halves, schedule, model=keeps_its_noise(halves[0]))
     best = min(history.validation_loss)
     assert history.validation_loss[history.best_epoch] == best < history.validation_loss[-1]
@@ -125,13 +126,13 @@ def interrupt(monkeypatch, calls):
 
 
 # 255 patterns in batches of 32 are 8 calls, and the held-out ones another.
-@pytest.mark.parametrize("calls", [3 * 9 + 4, 3 * 9 + 8], ids=["training", "validating"])
+@pytest.mark.parametrize("calls", [5 * 9 + 4, 5 * 9 + 8], ids=["training", "validating"])
 def test_interrupt_keeps_what_was_learned(calls, halves, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, calls)
         model, history = run(halves, model=keeps_its_noise(halves[0]))
     assert history.stopped == "interrupted"
-    assert len(history.validation_loss) == 3
+    assert len(history.validation_loss) == 5
     untrained = negative_elbo(new_model(halves[0]).eval(), halves[1])
     kept = negative_elbo(model, halves[1])
     assert kept == pytest.approx(min(history.validation_loss), rel=1e-6)
@@ -157,7 +158,9 @@ def test_interrupt_in_the_first_epoch_leaves_a_usable_model(halves, monkeypatch)
 
 
 def fit(halves, background="auto", schedule=SCHEDULE):
-    return fit_model(lambda: _new_model(2, TRANSFORM, seed=0), halves, background, schedule, seed=1)
+    return fit_model(
+        lambda: _new_model(Recipe(2), TRANSFORM, seed=0), halves, background, schedule, seed=1
+    )
 
 
 def hot(frames):
@@ -171,7 +174,7 @@ def test_background_starts_where_short_trials_go_better(change):
     scan = change(synthetic.lobes(200, size=32, random_state=2).frames)
     halves, losses = split(stabilised(scan), seeded()), {}
     for start in ("mean", "radial"):
-        model = _new_model(2, TRANSFORM, seed=0)
+        model = _new_model(Recipe(2), TRANSFORM, seed=0)
         model.initialise(halves[0], "auto", start)
         losses[start] = min(train(model, *halves, SCHEDULE, seeded(1)).validation_loss)
     _, history = fit(halves)
@@ -189,24 +192,24 @@ def test_a_hot_pixel_is_in_the_background_from_the_start():
 def test_a_fixed_background_needs_no_trials(background, halves):
     model, history = fit(halves, background)
     assert history.background_start is None
-    expected = _new_model(2, TRANSFORM, seed=0)
+    expected = _new_model(Recipe(2), TRANSFORM, seed=0)
     expected.initialise(halves[0], background)
     assert torch.equal(model.background, expected.background)
 
 
 def untrained_loss(halves, start):
-    model = _new_model(2, TRANSFORM, seed=0).eval()
+    model = _new_model(Recipe(2), TRANSFORM, seed=0).eval()
     model.initialise(halves[0], "auto", start)
     model.measure_noise(halves[1])
     return negative_elbo(model, halves[1])
 
 
-# Two trials of 8 epochs come first, of 72 calls each.
-@pytest.mark.parametrize("calls", [72 + 4, 144 + 4], ids=["second trial", "after the trials"])
+# Two trials of 4 epochs come first, of 17 calls an epoch each.
+@pytest.mark.parametrize("calls", [68 + 4, 136 + 4], ids=["second trial", "after the trials"])
 def test_interrupt_keeps_what_the_trials_learned(calls, halves, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, calls)
-        model, history = fit(halves, schedule=Schedule(12, 32, 5e-3))
+        model, history = fit(halves, schedule=Schedule(12, 16, 5e-3))
     assert history.stopped == "interrupted"
     untrained = min(untrained_loss(halves, start) for start in ("mean", "radial"))
     assert negative_elbo(model, halves[1]) < untrained - 50

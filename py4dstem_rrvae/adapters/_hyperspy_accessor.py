@@ -7,9 +7,9 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from . import _hyperspy_anomaly, hyperspy
+from . import _hyperspy_angles, _hyperspy_anomaly, hyperspy
 
 if TYPE_CHECKING:
     from hyperspy.signals import BaseSignal
@@ -29,7 +29,8 @@ class SignalAccessor:
         self.host = host
         self._maps: hyperspy.Maps | None = None
         self._comparison: dict[str, BaseSignal] = {}
-        self._anomaly: dict[str, BaseSignal] = {}
+        self._derived: dict[str, BaseSignal] = {}
+        self._symmetry: dict[str, BaseSignal] = {}
 
     @property
     def model(self) -> RRVAE:
@@ -63,7 +64,7 @@ class SignalAccessor:
             show_progressbar=show_progressbar,
             **options,
         )
-        self._anomaly = {}
+        self._derived = {}
         return self._maps
 
     def encode(
@@ -82,7 +83,7 @@ class SignalAccessor:
             lazy_output=lazy_output,
             show_progressbar=show_progressbar,
         )
-        self._anomaly = {}
+        self._derived = {}
         return self._maps
 
     def compare(
@@ -101,13 +102,14 @@ class SignalAccessor:
         show_progressbar: bool | None = None,
     ) -> dict[str, BaseSignal]:
         """Symmetry scores of the patterns; see `hyperspy.symmetry`."""
-        return hyperspy.symmetry(
+        self._symmetry = hyperspy.symmetry(
             self.host,
             kind=kind,
             background=background,
             mask=mask,
             show_progressbar=show_progressbar,
         )
+        return self._symmetry
 
     def anomaly(self, *, neighbourhood: float = 0.0) -> LatentMap1D | LatentMap2D:
         """How unusual each pattern is; see `_hyperspy_anomaly.anomaly`.
@@ -117,15 +119,31 @@ class SignalAccessor:
         ValueError
             If neither `fit` nor `encode` has been called, or the maps do not suit.
         """
-        if self._maps is None:
-            raise ValueError("this signal has no latent maps to judge by: call fit or encode first")
-        found = _hyperspy_anomaly.anomaly(self.host, self._maps, neighbourhood=neighbourhood)
-        self._anomaly = {"anomaly": found}
+        maps = self._latest()
+        found = _hyperspy_anomaly.anomaly(self.host, maps, neighbourhood=neighbourhood)
+        self._derived["anomaly"] = found
         return found
 
+    def smooth_angle(self, sigma: float = 1.0) -> LatentMap1D | LatentMap2D:
+        """The angle averaged over its neighbourhood; see `_hyperspy_angles.smooth_angle`."""
+        found = _hyperspy_angles.smooth_angle(self.host, self._latest(), sigma)
+        self._derived["angle_smoothed"] = found
+        return found
+
+    def unwrap_angle(self, mask: ArrayLike | None = None) -> LatentMap1D | LatentMap2D:
+        """The angle without jumps by whole periods; see `_hyperspy_angles.unwrap_angle`."""
+        found = _hyperspy_angles.unwrap_angle(self.host, self._latest(), mask)
+        self._derived["angle_unwrapped"] = found
+        return found
+
+    def _latest(self) -> hyperspy.Maps:
+        if self._maps is None:
+            raise ValueError("this signal has no latent maps to judge by: call fit or encode first")
+        return self._maps
+
     def plot(self, *, index: tuple[int, ...] = ()) -> Figure:
-        """Draw what `compare`, `fit`, `encode`, `anomaly` gave last; see `hyperspy.plot`."""
-        maps = self._comparison | (self._maps or {}) | self._anomaly
+        """Draw what the other methods gave last; see `hyperspy.plot`."""
+        maps = self._comparison | (self._maps or {}) | self._derived | self._symmetry
         return hyperspy.plot(maps, index=index, title=self.host.metadata.General.title or None)
 
     def decomposition(self, **options: Any) -> RRVAE:

@@ -15,7 +15,7 @@ from ..estimator import RRVAE
 from ..maps import DIMENSIONLESS, LatentMap, period_of
 from ..options import ScanBackground
 from ..signals import LatentMap1D, LatentMap2D
-from . import _hyperspy_axes
+from . import _hyperspy_axes, _models
 
 FOLD_PERIOD = "2 pi / fold"
 CONVENTION = "from x (columns) towards y (rows)"
@@ -28,7 +28,7 @@ def about(model: RRVAE, background: ScanBackground, *, known_center: bool) -> di
     return {
         "model": {k: _castable(v) for k, v in model.get_params(deep=False).items()},
         "background": background,
-        "center": given if model.center is None else "model",
+        "center": _models.center_from(model, given),
         "training_center": list(model.fitted_.detector.center),
         "collapsed": [f"z{k}" for k, gone in enumerate(history.collapsed, 1) if gone],
         "repeatability": [float(r) for r in history.repeatability],

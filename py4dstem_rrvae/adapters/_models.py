@@ -41,3 +41,10 @@ def trained(model: RRVAE | str | PathLike[str]) -> RRVAE:
     if not isinstance(model, RRVAE):
         raise TypeError(f"model must be an RRVAE; got {type(model).__name__}")
     return model
+
+
+def center_from(model: RRVAE, given: str) -> str:
+    """Where a model's centre came from; `given` where it had the patterns' own."""
+    if model.center is None:
+        return given
+    return "refined" if isinstance(model.center, str) else "model"

@@ -7,9 +7,9 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from . import py4dstem
+from . import _py4dstem_angles, py4dstem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,6 +77,14 @@ class DataCubeAccessor:
     def anomaly(self, *, neighbourhood: float = 0.0) -> RealSlice:
         """Attach how unusual each pattern is; see `py4dstem.anomaly`."""
         return py4dstem.anomaly(self.host, neighbourhood=neighbourhood)
+
+    def smooth_angle(self, sigma: float = 1.0) -> RealSlice:
+        """Attach the angle averaged over `sigma` positions; see `_py4dstem_angles`."""
+        return _py4dstem_angles.smooth_angle(self.host, sigma)
+
+    def unwrap_angle(self, mask: ArrayLike | None = None) -> RealSlice:
+        """Attach the angle without jumps by whole periods; see `_py4dstem_angles`."""
+        return _py4dstem_angles.unwrap_angle(self.host, mask)
 
     def plot(self) -> Figure:
         """Draw the attached maps; see `py4dstem.plot`."""

@@ -15,8 +15,12 @@ ABOUT_FIT = "rrvae_params"
 ABOUT_DPC = "dpc_params"
 ABOUT_SYMMETRY = "symmetry_params"
 ABOUT_ANOMALY = "anomaly_params"
+ABOUT_SMOOTHED = "smoothed_angle_params"
+ABOUT_UNWRAPPED = "unwrapped_angle_params"
 ABOUT_MAP = "gen_params"
-KINDS = (ABOUT_FIT, ABOUT_DPC, ABOUT_SYMMETRY, ABOUT_ANOMALY)
+# Made from the latent maps, and worthless without them.
+DERIVED = (ABOUT_ANOMALY, ABOUT_SMOOTHED, ABOUT_UNWRAPPED)
+KINDS = (ABOUT_FIT, ABOUT_DPC, ABOUT_SYMMETRY, *DERIVED)
 
 
 def kinds(node: Any) -> list[str]:
@@ -49,7 +53,7 @@ def outdated(node: Any, kind: str, record: dict[str, Any]) -> list[str]:
     """Kinds of maps that new ones of `kind`, of a calibration `record`, take the place of."""
     found = {kind}
     if kind == ABOUT_FIT:
-        found.add(ABOUT_ANOMALY)
+        found.update(DERIVED)
         # New latent maps make a comparison with another calibration worthless, not the reverse.
         compared = {ABOUT_DPC, ABOUT_SYMMETRY}.intersection(kinds(node))
         found.update(other for other in compared if differ(node, other, record))

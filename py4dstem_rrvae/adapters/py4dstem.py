@@ -329,7 +329,7 @@ def _attach_codes(cube: DataCube, source: Frames, model: RRVAE, background: Scan
     history = model.history_
     about = {
         "background": background,
-        "center": given if model.center is None else "model",
+        "center": _models.center_from(model, given),
         "training_center": model.fitted_.detector.center,
         "collapsed": [f"z{k}" for k, is_so in enumerate(history.collapsed, 1) if is_so],
         "repeatability": [float(r) for r in history.repeatability],

@@ -36,7 +36,7 @@ def evaluate(coefficients: Tensor, n: int) -> Tensor:
 
 
 def shifted(coefficients: Tensor, theta: Tensor) -> Tensor:
-    """Coefficients of ``f(. + theta)``, for ``theta (B,)``."""
+    """Coefficients of ``f(. + theta)``, for ``theta (B,)``, or with axes of 1 to broadcast."""
     order = torch.arange(coefficients.shape[-1], device=theta.device)
     phase = theta[..., None] * order
     return coefficients * torch.complex(phase.cos(), phase.sin())
@@ -45,7 +45,7 @@ def shifted(coefficients: Tensor, theta: Tensor) -> Tensor:
 def peak(coefficients: Tensor, n: int) -> Tensor:
     """Angle of the maximum, (B,): the best of n equidistant ones, refined by a parabola."""
     values = evaluate(coefficients, n)
-    k = values.argmax(dim=-1)
+    k = values.max(dim=-1).indices  # takes a third of argmax's time
     around = torch.stack([k - 1, k, k + 1], dim=-1) % n
     left, middle, right = values.gather(-1, around).unbind(-1)
     curvature = left - 2 * middle + right
@@ -53,30 +53,53 @@ def peak(coefficients: Tensor, n: int) -> Tensor:
     return (k + step) * (2 * math.pi / n)
 
 
-def log_mean_exp(coefficients: Tensor) -> Tensor:
-    """Logarithm of the circular mean of ``exp(f)``, (B,).
+def from_peak(coefficients: Tensor) -> Tensor:
+    """Coefficients of f with its angle counted from f's maximum, (B, K)."""
+    n = OVERSAMPLING * (coefficients.shape[-1] - 1)
+    return shifted(coefficients, peak(coefficients.detach(), n))
 
-    The grid is turned so that it holds the peak. A peak narrower than the grid, as at high dose,
-    counts with its area as a Gaussian of its curvature.
+
+def at_zero(coefficients: Tensor) -> Tensor:
+    """Values (B,) at the angle 0."""
+    real = coefficients.real
+    return 2 * real.sum(dim=-1) - real[..., 0]
+
+
+def log_mean_exp(coefficients: Tensor) -> Tensor:
+    """Logarithm of the circular mean of ``exp(f)``, (B,), for an f from `from_peak`.
+
+    The grid then holds the peak. A peak narrower than the grid, as at high dose, counts with its
+    area as a Gaussian of its curvature.
     """
     n = OVERSAMPLING * (coefficients.shape[-1] - 1)
     step = 2 * math.pi / n
-    at_peak = shifted(coefficients, peak(coefficients.detach(), n))
-    values = evaluate(at_peak, n)
-    order = torch.arange(at_peak.shape[-1], device=at_peak.device)
-    sharpness = 2 * (order.square() * at_peak.real).sum(dim=-1) * step**2
+    values = evaluate(coefficients, n)
+    order = torch.arange(coefficients.shape[-1], device=coefficients.device)
+    sharpness = 2 * (order.square() * coefficients.real).sum(dim=-1) * step**2
     sharp = sharpness.clamp(min=0.5)
-    k = torch.arange(-8, 9, device=at_peak.device)
-    on_grid = torch.logsumexp(-0.5 * sharp[..., None] * k.square(), dim=-1)
+    k = torch.arange(-8, 9, device=coefficients.device)
+    on_grid = _log_sum_exp(-0.5 * sharp[..., None] * k.square())
     narrow = torch.where(sharpness > 0.5, 0.5 * (2 * math.pi / sharp).log() - on_grid, 0.0)
-    return torch.logsumexp(values, dim=-1) - math.log(n) + narrow
+    return _log_sum_exp(values) - math.log(n) + narrow
 
 
-def fold(harmonics: Tensor, gain: Tensor | None = None) -> Tensor:
+def _log_sum_exp(values: Tensor) -> Tensor:
+    return _below_top(values).exp().sum(dim=-1).log() + values.detach().amax(dim=-1)
+
+
+def _below_top(values: Tensor) -> Tensor:
+    """Values less the largest of their row, down to where exp gives nothing."""
+    # Terms below exp(-80) of the largest leave the range of normal float32 numbers, where exp takes
+    # 15 times as long (0.36 against 0.02 ms for 64 x 384).
+    return (values - values.detach().amax(dim=-1, keepdim=True)).clamp(min=-80)
+
+
+def fold(harmonics: Tensor, gain: Tensor | None = None, share: Tensor | None = None) -> Tensor:
     """Order of rotational symmetry that noise leaves undecided.
 
     What breaks a symmetry has to be there in the decoded pattern and, where `gain` is given, in the
-    pattern it was decoded for.
+    pattern it was decoded for, at whatever strength: a decoder that makes too much of it is wrong
+    about the pattern, not about its symmetry.
 
     Parameters
     ----------
@@ -85,6 +108,8 @@ def fold(harmonics: Tensor, gain: Tensor | None = None) -> Tensor:
         the noise of one bin.
     gain : Tensor, shape (B, M), or None
         What each order adds to the log-likelihood of the patterns (`evidence.gain_by_order`).
+    share : Tensor, shape (R,), or None
+        Of each ring, what a mask leaves; None: all.
 
     Returns
     -------
@@ -92,22 +117,38 @@ def fold(harmonics: Tensor, gain: Tensor | None = None) -> Tensor:
         1 for a pattern with one distinct orientation, n where turns by ``2 pi / n`` cannot be told
         apart, 0 where no turn can.
     """
-    energy = 2 * (harmonics.real.square() + harmonics.imag.square()).sum(dim=1)
+    energy = 2 * torch.view_as_real(harmonics).square().sum(dim=(1, 3))
     energy[:, 0] = 0
     total = energy.sum(dim=-1)
     order = torch.arange(energy.shape[-1], device=energy.device)
+    breaks = torch.stack([order % n != 0 for n in FOLDS], dim=1).to(energy.dtype)
+    breaking = energy @ breaks
+    unbroken = breaking < (IMPERFECT * total).clamp(min=DETECTABLE)[:, None]
+    if gain is not None:
+        promised = 0.5 * energy
+        if share is not None:
+            squared = torch.view_as_real(harmonics).square()
+            promised = (share[:, None, None] * squared).sum(dim=(1, 3))
+        unbroken |= _best_gain(gain @ breaks, promised @ breaks) < EVIDENCE
+    # What is left must itself be seen, or a faint pattern would pass for any high order.
+    unbroken &= total[:, None] - breaking >= DETECTABLE
     result = torch.ones(len(energy), dtype=torch.int64, device=energy.device)
-    for n in reversed(FOLDS):
-        breaking = energy[:, order % n != 0].sum(dim=-1)
-        unbroken = breaking < (IMPERFECT * total).clamp(min=DETECTABLE)
-        if gain is not None:
-            unbroken |= gain[:, order % n != 0].sum(dim=-1) < EVIDENCE
-        # What is left must itself be seen, or a faint pattern would pass for any high order.
-        result[unbroken & (total - breaking >= DETECTABLE)] = n
+    for k, n in reversed(list(enumerate(FOLDS))):
+        result[unbroken[:, k]] = n
     result[total < DETECTABLE] = 0
     if gain is not None:
         result[gain[:, 1:].sum(dim=-1) < EVIDENCE] = 0
     return result
+
+
+def _best_gain(gain: Tensor, promised: Tensor) -> Tensor:
+    """What orders would gain at the strength that suits the pattern best, of any shape.
+
+    At the strength decoded it is ``2 overlap - promised``, at s times that ``2 s overlap - s^2
+    promised``.
+    """
+    overlap = 0.5 * (gain + promised).clamp(min=0)
+    return overlap.square() / promised.clamp(min=1e-9)
 
 
 def mirrored_where(mirrored: Tensor, harmonics: Tensor) -> Tensor:
@@ -145,7 +186,7 @@ def achiral(harmonics: Tensor) -> Tensor:
 
 def mode(log_likelihood: Tensor) -> Tensor:
     """Most probable angle (B,) of a log-likelihood (B, K), uniform beforehand."""
-    return peak(log_likelihood, 2 * OVERSAMPLING * (log_likelihood.shape[-1] - 1))
+    return peak(log_likelihood, OVERSAMPLING * (log_likelihood.shape[-1] - 1))
 
 
 def posterior(
@@ -170,16 +211,16 @@ def posterior(
         Circular standard deviation in radians about the mode, within one period; that of a uniform
         angle, ``pi / sqrt(3)``, where the fold is 0.
     """
-    n = 2 * OVERSAMPLING * (log_likelihood.shape[-1] - 1)
+    n = OVERSAMPLING * (log_likelihood.shape[-1] - 1)
     angle = mode(log_likelihood) if angle is None else angle
     values = evaluate(shifted(log_likelihood, angle), n)
-    probability = torch.softmax(values, dim=-1)
     step = 2 * math.pi / n
     offset = torch.arange(n, device=values.device) * step
-    # Distance from the nearest of the fold's equivalent peaks.
-    period = 2 * math.pi / folds.clamp(min=1)[:, None]
+    # Distance from the nearest of the fold's equivalent peaks, of every fold (rows) there is.
+    period = 2 * math.pi / torch.arange(max(FOLDS) + 1, device=values.device).clamp(min=1)[:, None]
     distance = torch.remainder(offset + period / 2, period) - period / 2
-    spread = (probability * distance.square()).sum(dim=-1).sqrt()
+    squared = torch.softmax(_below_top(values), dim=-1) @ distance.square().T.to(values.dtype)
+    spread = squared.gather(-1, folds[:, None])[:, 0].sqrt()
     curvature = (2 * values[:, 0] - values[:, 1] - values[:, -1]) / step**2
     narrow = curvature.clamp(min=1e-12).rsqrt()
     # The grid misses the width of a narrower peak, not the distance between peaks.

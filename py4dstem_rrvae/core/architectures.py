@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from .bins import Grid, PolarGrid, SquareGrid
 from .coordinate import CoordinateRRVAE, NoiseKind
 from .mirror import MirrorRRVAE
 from .model import LatentModel, PolarRRVAE
-from .polar import Grid, PolarGrid, SquareGrid
 
 Architecture = Literal["polar", "coordinate"]
 
@@ -24,10 +24,10 @@ class Recipe:
     """What a model is made of; see `RRVAE` for the meaning of each."""
 
     latent_dim: int
-    architecture: Architecture
-    mirror: bool
-    angle_prior: float
-    noise: NoiseKind
+    architecture: Architecture = "polar"
+    mirror: bool = False
+    angle_prior: float = 0.1
+    noise: NoiseKind = "learned"
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Recipe:

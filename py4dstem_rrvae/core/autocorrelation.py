@@ -11,7 +11,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from .polar import PolarOperator
+from .bins import BinOperator
 
 SymmetryKind = Literal["angular", "pearson"]
 SYMMETRY_KINDS: tuple[str, ...] = get_args(SymmetryKind)
@@ -39,7 +39,7 @@ class PolarBins:
     covariance: Tensor
 
     @classmethod
-    def of(cls, operator: PolarOperator) -> PolarBins:
+    def of(cls, operator: BinOperator) -> PolarBins:
         """Bins of `operator`, on its device."""
         matrix, shape = operator._sum.cpu(), operator.grid.shape
         parts = matrix.values(), matrix.col_indices(), matrix.crow_indices()

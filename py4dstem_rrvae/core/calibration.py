@@ -12,11 +12,13 @@ from torch import Tensor
 from .inference import Inference
 from .model import LatentModel
 
-# Share of a normal distribution within one standard deviation.
-ONE_SIGMA = 0.6827
-# Patterns that are drawn anew at most, at once, and pairs of draws of each.
-MOST, CHUNK, PAIRS = 256, 64, 4
-# Fewer moves than this calibrate nothing.
+# Shares of a normal distribution within these many standard deviations.
+SHARES, REACHES = (0.6827, 0.95), (1.0, 1.96)
+# Patterns that are drawn anew at most, at once, and how often each of them at least; fewer patterns
+# are drawn more often, to make so many draws.
+MOST, CHUNK, DRAWS, WANTED = 256, 64, 4, 1024
+MOST_DRAWS = 64
+# Fewer deviations than this calibrate nothing.
 FEWEST = 50
 
 Redraw = Callable[[Tensor], Tensor]
@@ -24,17 +26,18 @@ Redraw = Callable[[Tensor], Tensor]
 
 @torch.no_grad()
 def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
-    """Scale `z_std` and `angle_std` to what noise moves z and the angle by.
+    """Make `z_std` and `angle_std` what noise moves z and the angle by.
 
     The posterior's width takes the encoder for an ideal one, z for known where it judges the angle,
-    and counting noise for Gaussian; all three are optimistic. Noise is drawn twice on the model's
-    patterns of held-out data; the two codes differ by sqrt(2) standard deviations. One factor for
-    each latent and one for the angle make 68 % of the differences as small as they should be.
+    and counting noise for Gaussian; all three are optimistic. So noise is drawn several times on
+    the model's own patterns. The variances of z are refitted to how far z then lies from its mean
+    over the draws, and one factor for each latent and one for the angle bring 68 % and 95 % of the
+    deviations within one and two standard deviations, as nearly as one factor can do both.
 
     Parameters
     ----------
     model
-        Trained; gets `spread` and `angle_spread`.
+        Trained; gets its widths, `spread` and `angle_spread`.
     held_out : Tensor, shape (n, R, A)
         Patterns that were not trained on.
     redraw
@@ -42,28 +45,51 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
     """
     model.spread.fill_(1.0)
     model.angle_spread.fill_(1.0)
-    moves, turns = [], []
-    for x in held_out[:MOST].split(CHUNK):
+    chosen = held_out[:MOST]
+    draws = min(max(DRAWS, -(-WANTED // len(chosen))), MOST_DRAWS)
+    drawn, moves, turns = [], [], []
+    for x in chosen.split(CHUNK):
         seen = model.infer(x)
-        clean = model.expected(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
-        for _ in range(PAIRS):
-            one, other = model.infer(redraw(clean)), model.infer(redraw(clean))
-            width = (one.z_std.square() + other.z_std.square()).sqrt()
-            moves.append((other.z - one.z).abs() / width)
-            turns.append(_turned(one, other))
-    move, turn = torch.cat(moves), torch.cat(turns)
+        clean = model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
+        again = [redraw(clean) for _ in range(draws)]
+        codes = [model.infer(one) for one in again]
+        z = torch.stack([code.z for code in codes])
+        move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))
+        # A width is asked of real patterns, which are not quite the model's: of both.
+        moves += [move.flatten(0, 1)] * 2
+        drawn.append(torch.cat([*again, x.repeat(draws, 1, 1)]))
+        turns += [_turned(seen, code) for code in codes]
+    redrawn, move, turn = torch.cat(drawn), torch.cat(moves), torch.cat(turns)
     if len(move) >= FEWEST:
-        spread = torch.quantile(move, ONE_SIGMA, dim=0).clamp(min=1e-3)
+        model.refit_widths(redrawn, move.square())
+        width = torch.cat([model.infer(part).z_std for part in redrawn.split(512)])
+        relative = move.abs() / width.clamp(min=1e-12)
+        spread = torch.stack([_factor(one) for one in relative.unbind(dim=1)])
         model.spread.copy_(torch.where(model.kept > 0, spread, 1.0))
     if len(turn) >= FEWEST:
-        model.angle_spread.copy_(torch.quantile(turn, ONE_SIGMA).clamp(min=1e-3))
+        model.angle_spread.copy_(_factor(turn))
 
 
-def _turned(one: Inference, other: Inference) -> Tensor:
-    """Differences of the angle in standard deviations, where both have the same period."""
-    both = (one.fold == other.fold) & (one.fold > 0)
-    period = 2 * math.pi / one.fold[both]
-    difference = (other.angle - one.angle)[both]
+def _factor(deviation: Tensor) -> Tensor:
+    """By what to multiply standard deviations, of absolute deviations (n,) in units of them."""
+    one, two = (
+        torch.quantile(deviation, share) / reach
+        for share, reach in zip(SHARES, REACHES, strict=True)
+    )
+    factors = torch.lerp(one, two, torch.linspace(0, 1, 33, device=deviation.device))
+    errors = torch.stack(
+        [
+            (deviation <= reach * factors[:, None]).double().mean(dim=1) - share
+            for share, reach in zip(SHARES, REACHES, strict=True)
+        ]
+    )
+    return factors[errors.abs().amax(dim=0).argmin()].clamp(min=1e-3)
+
+
+def _turned(truth: Inference, found: Inference) -> Tensor:
+    """Errors of the angle in standard deviations, where both have the same period."""
+    both = (truth.fold == found.fold) & (truth.fold > 0)
+    period = 2 * math.pi / truth.fold[both]
+    difference = (found.angle - truth.angle)[both]
     distance = torch.remainder(difference + period / 2, period) - period / 2
-    width = (one.angle_std.square() + other.angle_std.square()).sqrt()[both]
-    return distance.abs() / width
+    return distance.abs() / found.angle_std[both]

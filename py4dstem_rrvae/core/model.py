@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from . import angle, evidence
 from .inference import Inference
 from .networks import PolarDecoder, PolarEncoder
+from .widths import log_variance_layer
 
 Background = Literal["auto", "mean", "radial"] | None
 Start = Literal["mean", "radial"]
@@ -98,6 +99,10 @@ class LatentModel(nn.Module):
         """
         raise NotImplementedError
 
+    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """`expected` patterns as strong as true ones, for noise to be drawn on."""
+        return self.expected(z, theta, mirrored)
+
     def latent_summary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior means (n, d) and mean KL divergence per latent (d,) of ``x (n, R, A)``."""
         parts = [self.encode(b) for b in x.split(512)]
@@ -115,6 +120,12 @@ class LatentModel(nn.Module):
     def order_latents(self, order: Tensor) -> None:
         """Renumber the latents: new latent j is the old ``order[j]``."""
         raise NotImplementedError
+
+    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
+        """Make the variances of z what fits ``squares (n, d)`` of its moves by noise, at ``x``.
+
+        A model whose variances cannot be fitted by themselves leaves them as they are.
+        """
 
 
 class PolarRRVAE(LatentModel):
@@ -135,6 +146,8 @@ class PolarRRVAE(LatentModel):
     scale: Tensor
     dof: Tensor
     fixed: Tensor
+    learned_noise: Tensor
+    width_range: Tensor
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
         super().__init__()
@@ -150,6 +163,9 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("dof", dof)
         self.register_buffer("kept", torch.ones(latent_dim))
         self.register_buffer("fixed", torch.zeros(n_radial, n_angular))
+        self.register_buffer("learned_noise", torch.zeros(()))
+        everything = torch.tensor([-math.inf, math.inf])
+        self.register_buffer("width_range", everything[:, None].repeat(1, latent_dim))
         self.register_buffer("spread", torch.ones(latent_dim))
         self.register_buffer("angle_spread", torch.ones(()))
         self._masked = bool((weight < 1).any())
@@ -184,6 +200,8 @@ class PolarRRVAE(LatentModel):
         """
         self._start_background(patterns, "mean" if background == "auto" else background)
         mean = self.background.clone()
+        # Scaled-down orders would leave the rest of the patterns to the background.
+        self.learned_noise.zero_()
         for _ in range(ADOPTION_STEPS if background == "auto" else 0):
             turned = torch.zeros_like(mean)
             for x in patterns.split(512):
@@ -203,22 +221,40 @@ class PolarRRVAE(LatentModel):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of z, each (B, d), from ``x (B, R, A)``."""
-        signal = (x - self.background) / self.scale
-        if self._masked:
-            signal = signal * self.weight
-        mean, log_variance = self.encoder(signal)
+        mean, log_variance = self.encoder(self._seen(x))
         return mean * self.kept, log_variance * self.kept
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Angular harmonics (B, R, M) of the decoded patterns at turn zero, background apart."""
-        harmonics: Tensor = self.decoder(z)
-        return harmonics * self.scale
+    def _seen(self, x: Tensor) -> Tensor:
+        signal = (x - self.background.detach()) / self.scale
+        return signal * self.weight if self._masked else signal
+
+    @torch.no_grad()
+    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
+        """Refit the last layer's log-variances alone; see `widths.log_variance_layer`."""
+        summaries = torch.cat([self.encoder.summary(self._seen(b)) for b in x.split(512)])
+        weight, bias = log_variance_layer(summaries, squares)
+        self.encoder.output.weight[self.latent_dim :] = weight
+        self.encoder.output.bias[self.latent_dim :] = bias
+        # A line says nothing of patterns unlike all that it was fitted to.
+        fitted = (summaries @ weight.T + bias) * self.kept
+        self.width_range.copy_(torch.stack([fitted.amin(dim=0), fitted.amax(dim=0)]))
+
+    def decode(self, z: Tensor, exponent: float = 1.0) -> Tensor:
+        """Angular harmonics (B, R, M) of the decoded patterns at turn zero, background apart.
+
+        `exponent` as in `evidence.without_noise`, which they have gone through but in training.
+        """
+        decoded = torch.view_as_real(self.decoder(z)) * self.scale
+        harmonics: Tensor = torch.view_as_complex(decoded)
+        if self.training:
+            return harmonics
+        noise = self.learned_noise
+        return evidence.without_noise(harmonics, self.noise_variance, noise, exponent)
 
     def polar(self, harmonics: Tensor, theta: Tensor) -> Tensor:
         """Patterns (B, R, A), background apart, of `harmonics` (B, R, M) turned by theta (B,)."""
-        flat = angle.shifted(harmonics.flatten(0, 1), -theta.repeat_interleave(harmonics.shape[1]))
         turned: Tensor = torch.fft.irfft(
-            flat.unflatten(0, harmonics.shape[:2]), n=self.n_angular, norm="ortho"
+            angle.shifted(harmonics, -theta[:, None]), n=self.n_angular, norm="ortho"
         )
         return turned
 
@@ -233,19 +269,27 @@ class PolarRRVAE(LatentModel):
         coefficients : complex Tensor, shape (B, K)
             Of f, in the sense of `angle`: the log-density is ``constant + f(theta)``.
         """
-        sigma = self.noise_variance.sqrt()[:, None]
-        signal, decoded = (x - self.background) / sigma, harmonics / sigma
-        weighted = signal * self.weight if self._masked else signal
-        spectrum = torch.fft.rfft(weighted, norm="ortho")
+        precision = 1 / self.noise_variance[:, None]
+        weight = precision * self.weight
+        # The background takes part by its change alone, which is zero: the values stay, and its
+        # gradient need not go back through the FFT of each pattern (0.4 of 5 ms a step).
+        signal, change = x - self.background.detach(), self.background - self.background.detach()
+        weighted = weight * signal
         orders = harmonics.shape[-1]
-        correlation = (spectrum[..., :orders] * decoded.conj()).sum(dim=-2)
-        constant = -0.5 * (weighted * signal).sum(dim=(1, 2))
+        spectrum = torch.fft.rfft(weighted, norm="ortho")[..., :orders]
+        spectrum = spectrum - torch.fft.rfft(weight * change, norm="ortho")[..., :orders]
+        correlation = (spectrum * harmonics.conj()).sum(dim=-2)
+        constant = weighted.flatten(1) @ change.flatten() - 0.5 * (weighted * signal).sum(
+            dim=(1, 2)
+        )
         if self._masked:
-            energy = self._energy_under_mask(decoded)
+            energy = self._energy_under_mask(precision.sqrt() * harmonics)
             missing = energy.shape[-1] - orders
             return constant, nn.functional.pad(correlation, (0, missing)) - 0.5 * energy
-        power = (decoded.real.square() + decoded.imag.square()).sum(dim=-2)
-        constant = constant - 0.5 * power[..., 0] - power[..., 1:].sum(dim=-1)
+        # By Parseval's theorem; orders above 0 stand for two each.
+        half = precision * (1 - 0.5 * (torch.arange(orders, device=x.device) == 0))
+        squared = torch.view_as_real(harmonics).square()
+        constant = constant - squared.flatten(-3) @ half[..., None].expand(-1, -1, 2).flatten()
         return constant, nn.functional.pad(correlation, (0, 1))
 
     def _energy_under_mask(self, harmonics: Tensor) -> Tensor:
@@ -260,7 +304,16 @@ class PolarRRVAE(LatentModel):
 
     def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
-        harmonics = self.decode(z)
+        return self._whole(self.decode(z), theta, mirrored)
+
+    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """`expected` patterns whose orders have the power of the true ones.
+
+        On the weaker expected ones, redrawn angles err by up to a sixth more than measured ones.
+        """
+        return self._whole(self.decode(z, 0.5), theta, mirrored)
+
+    def _whole(self, harmonics: Tensor, theta: Tensor, mirrored: Tensor | None) -> Tensor:
         if mirrored is not None:
             harmonics = angle.mirrored_where(mirrored, harmonics)
         return self.background + self.polar(harmonics, theta)
@@ -279,24 +332,32 @@ class PolarRRVAE(LatentModel):
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """``log p(x | z)`` (B,), marginal over the turn; in training it also tracks the noise."""
-        harmonics = self.decode(z)
-        if self.training:
-            self._track_noise(x, harmonics.detach())
+        return self._log_likelihood(x, self.decode(z))
+
+    def _log_likelihood(self, x: Tensor, harmonics: Tensor) -> Tensor:
         normalisation = 0.5 * (self.dof * (2 * math.pi * self.noise_variance).log()).sum()
         return self._log_marginal(x, harmonics) - normalisation
 
     def _log_marginal(self, x: Tensor, harmonics: Tensor) -> Tensor:
         constant, turned = self.log_density(x, harmonics)
+        turned = angle.from_peak(turned)
+        if self.training:
+            self._track_noise(constant + angle.at_zero(turned))
         return constant + angle.log_mean_exp(turned)
 
     @torch.no_grad()
-    def _track_noise(self, x: Tensor, harmonics: Tensor) -> None:
+    def _track_noise(self, highest: Tensor) -> None:
+        """Follow the noise by the log-density at the best turn, (B,) or (hands, B).
+
+        Half the squared residual in units of the noise, that is, which all rings share meanwhile.
+        """
         # The exact maximum of the likelihood over one variance for one batch (an M step), averaged
         # over batches; as a gradient parameter it needs a learning rate of its own. One variance
         # only: with one a ring, a ring's yet unlearned signal is taken for its noise and never
         # learned (classes lost at 200 counts).
-        squared = self._best_residual(x, harmonics).sum(dim=-1).mean() / self.dof.sum()
-        self.noise_variance.lerp_(squared.clamp(min=self._floor()), NOISE_MOMENTUM)
+        best = highest.reshape(-1, highest.shape[-1]).amax(dim=0).mean()
+        variance = -2 * best * self.noise_variance / self.dof.sum()
+        self.noise_variance.lerp_(variance.clamp(min=self._floor()), NOISE_MOMENTUM)
 
     @torch.no_grad()
     def measure_noise(self, x: Tensor) -> None:
@@ -304,11 +365,26 @@ class PolarRRVAE(LatentModel):
 
         Rings of few counts scatter less than the Anscombe transform promises; with their own
         variances the angle's posterior is as wide as its error (0.95 to 1.0 of the Cramer-Rao
-        bound, against 0.77 with one variance for all, at 5,000 counts).
+        bound, against 0.77 with one variance for all, at 5,000 counts). In these units the same
+        patterns then tell how much of the decoded orders is noise that was learned.
         """
+        self.learned_noise.zero_()
         parts = [self._best_residual(b, self.decode(self.encode(b)[0])) for b in x.split(512)]
         variance = torch.cat(parts).mean(dim=0) / self.dof.clamp(min=1e-9)
         self.noise_variance.copy_(variance.clamp(min=self._floor()))
+        promises = [self._promised_and_kept(b) for b in x.split(512)]
+        power, gain = (torch.cat(p) for p in zip(*promises, strict=True))
+        self.learned_noise.copy_(evidence.learned_noise(power, gain))
+
+    def _promised_and_kept(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Size of each decoded order, and what it adds to the log-likelihood, both (B, M)."""
+        sigma = self.noise_variance.sqrt()[:, None]
+        harmonics, theta = self._best_fit(x, self.decode(self.encode(x)[0]))
+        residual = (x - self.background - self.polar(harmonics, theta)) / sigma
+        relative = harmonics / sigma
+        gain = evidence.gain_by_order(residual, relative, theta, self.weight)
+        power = self.weight.mean(dim=-1, keepdim=True) * (relative * relative.conj()).real
+        return power.sum(dim=-2), gain
 
     def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """Harmonics (B, R, M) and turn (B,) that fit best."""
@@ -337,23 +413,25 @@ class PolarRRVAE(LatentModel):
         """
         mean, log_variance = self.encode(x)
         z = mean + (0.5 * log_variance).exp() * noise * self.kept
-        log_likelihood = self.log_likelihood(x, z)
-        if self.training:
-            log_likelihood = log_likelihood - self._drift(z, noise)
+        if not self.training:
+            return self._log_likelihood(x, self.decode(z)), kl_divergence(mean, log_variance)
+        step = DRIFT_STEP * nn.functional.normalize(noise, dim=-1)
+        harmonics, there = self.decode(torch.cat([z, z + step])).chunk(2)
+        log_likelihood = self._log_likelihood(x, harmonics) - self._drift(harmonics, there)
         return log_likelihood, kl_divergence(mean, log_variance)
 
-    def _drift(self, z: Tensor, direction: Tensor) -> Tensor:
-        """Cost (B,) of a decoder that turns its pattern as z moves along `direction`, in nats.
+    def _drift(self, here: Tensor, there: Tensor) -> Tensor:
+        """Cost (B,) in nats of a decoder that turns its pattern between z and z + `DRIFT_STEP`.
 
         The likelihood does not care (the angle undoes it), so this costs it nothing; without it the
         zero of the angle wanders with z, by up to twice the Cramer-Rao bound at 5,000 counts.
         """
-        step = DRIFT_STEP * nn.functional.normalize(direction, dim=-1)
-        here, there = self.decode(torch.cat([z, z + step])).chunk(2)
-        order = torch.arange(here.shape[-1], device=z.device)
-        change = torch.view_as_real((there - here) / DRIFT_STEP)
-        turn = torch.view_as_real(1j * order * here)
-        overlap, turning = (change * turn).sum(dim=(1, 2, 3)), turn.square().sum(dim=(1, 2, 3))
+        order = torch.arange(here.shape[-1], device=here.device)
+        # Both per unit of z: the pattern's change, and its change with the turn, 1j * order * here.
+        change = (there - here) / DRIFT_STEP
+        overlap = (order * (change * here.conj()).sum(dim=1).imag).sum(dim=-1)
+        power = torch.view_as_real(here).square().sum(dim=(1, 3))
+        turning = power @ order.square().to(power.dtype)
         return overlap.square() / (turning * self.noise_variance.mean()).clamp(min=1e-12)
 
     @torch.no_grad()
@@ -369,23 +447,26 @@ class PolarRRVAE(LatentModel):
         """Codes of ``x (B, R, A)``."""
         z, log_variance = self.encode(x)
         harmonics, handedness = self._choose_hand(x, self.decode(z))
-        _, turned = self.log_density(x, harmonics)
+        constant, turned = self.log_density(x, harmonics)
         mode = angle.mode(turned)
+        squared = -2 * (constant + angle.at_zero(angle.shifted(turned, mode)))
         sigma = self.noise_variance.sqrt()[:, None]
         relative = harmonics / sigma
-        whole = (self.background + self.polar(harmonics, mode)) / sigma
-        residual = x / sigma - whole
         if self._masked:
+            residual = (x - self.background - self.polar(harmonics, mode)) / sigma
             gain = evidence.gain_by_order(residual, relative, mode, self.weight)
         else:
             gain = evidence.gain_without_mask(turned, relative, mode)
-        over_fixed = evidence.gain_over_fixed(residual, whole, self.fixed / sigma, self.weight)
-        folds = angle.fold(relative, gain)
+        level = relative[..., 0].real / math.sqrt(self.n_angular)
+        fixed = (self.fixed + self.background.mean(dim=-1, keepdim=True)) / sigma
+        over_fixed = evidence.gain_over_fixed(x / sigma - fixed, level, self.weight, squared)
+        folds = angle.fold(relative, gain, self.weight.mean(dim=-1) if self._masked else None)
         folds = torch.where(evidence.undirected(gain, over_fixed), 0, folds)
         theta, std = angle.posterior(turned, folds, mode)
-        error = ((self.weight * residual.square()).sum(dim=(1, 2)) / self.dof.sum()).sqrt()
+        error = (squared.clamp(min=0) / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
         std = torch.minimum(std * self.angle_spread, widest)
+        log_variance = log_variance.clamp(*self.width_range)
         z_std = (0.5 * log_variance).exp() * self.spread
         return Inference(z, z_std, theta, std, folds, error, handedness)
 
@@ -398,3 +479,4 @@ class PolarRRVAE(LatentModel):
         self.decoder.input.weight.copy_(self.decoder.input.weight[:, order])
         self.kept.copy_(self.kept[order])
         self.spread.copy_(self.spread[order])
+        self.width_range.copy_(self.width_range[:, order])

@@ -69,7 +69,7 @@ def symmetry(
     Parameters
     ----------
     polar : Tensor of float, shape (B, R, A)
-        Intensities summed into bins (`polar.PolarTransform`), not stabilised.
+        Intensities summed into bins (`polar.BinTransform`), not stabilised.
     bins
         Of the operator that summed them. Those of an origin a quarter pixel away do not serve:
         they shift the scores of a contrast of 10 % by up to 0.3.

@@ -18,8 +18,12 @@ from .model import Background, LatentModel, Start
 RateKind = Literal["one-cycle", "constant"]
 
 HELD_OUT = 0.15
-# Epochs after which the two starts of a background are compared.
-PILOT_EPOCHS = 8
+# Epochs, and share of all, after which the two starts of a background are compared.
+PILOT_EPOCHS, PILOT_SHARE = 4, 0.09
+# Share of the steps over which the weight of the KL divergence rises to its own. Without it a
+# latent of little weight is given up early (deformation at 200 counts: R^2 0.55 and 0.83 to 0.85,
+# by the seed; with it 0.84).
+WARM_UP = 0.3
 # A latent is noise below this R^2 between noise draws, and carries nothing below this spread.
 LEAST_REPEATABILITY, LEAST_SPREAD = 0.5, 0.2
 
@@ -132,7 +136,7 @@ def fit_model(
 
     if background != "auto":
         return run("mean", schedule)
-    epochs = min(PILOT_EPOCHS, schedule.max_epochs)
+    epochs = max(min(PILOT_EPOCHS, schedule.max_epochs), round(PILOT_SHARE * schedule.max_epochs))
     pilot = replace(schedule, max_epochs=epochs, label="rrVAE trial")
     runs: list[tuple[LatentModel, History]] = []
 
@@ -208,13 +212,15 @@ class _Loop:
     ) -> None:
         self.model, self.schedule, self.generator = model, schedule, generator
         parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate)
-        self.steps = -(-n // schedule.batch_size)
+        self.optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
+        self.steps, self.done = -(-n // schedule.batch_size), 0
+        total = self.steps * schedule.max_epochs
         self.rate: torch.optim.lr_scheduler.LRScheduler
         if schedule.rate == "constant":
+            self.warm_up = 0.0
             self.rate = torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
         else:
-            total = self.steps * schedule.max_epochs
+            self.warm_up = WARM_UP * total
             self.rate = torch.optim.lr_scheduler.OneCycleLR(
                 self.optimizer, schedule.learning_rate, total_steps=total
             )
@@ -238,7 +244,9 @@ class _Loop:
         order = torch.randperm(len(patterns), generator=self.generator).to(patterns.device)
         total = torch.zeros((), device=patterns.device)
         for batch in order.split(self.schedule.batch_size):
-            loss, _ = self._loss(patterns[batch], self.generator, self.schedule.beta)
+            self.done += 1
+            warm = min(1.0, self.done / self.warm_up) if self.warm_up else 1.0
+            loss, _ = self._loss(patterns[batch], self.generator, warm * self.schedule.beta)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

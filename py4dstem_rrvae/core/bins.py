@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detector to polar coordinates: the one place where a rotation becomes a shift.
+"""Detector to bins, polar or square: in polar ones a rotation is a shift.
 
 Patterns are (..., row, col). A pixel at ``index`` lies at ``q = matrix @ (index - center)`` in
 isotropic units; its polar angle is ``atan2(q_col, q_row)``: from the row axis towards the column
-axis. Counts are summed into polar bins, never point-sampled, so that the dose is kept.
+axis. Counts are summed into bins, never point-sampled, so that the dose is kept.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ class SquareGrid:
 Grid = PolarGrid | SquareGrid
 
 
-class PolarOperator:
-    """Linear map from one detector's frames to polar bins, and back.
+class BinOperator:
+    """Linear map from one detector's frames to bins, and back.
 
     Parameters
     ----------
@@ -186,6 +186,8 @@ class PolarOperator:
         coverage, a bin's counting variance is proportional to 1 / weight.
     dof : Tensor, shape (R,)
         Independent numbers among the bins of each ring: a pixel that fills several counts once.
+    area : Tensor, shape (R, A)
+        Pixels that a bin holds.
 
     Raises
     ------
@@ -206,6 +208,7 @@ class PolarOperator:
         self.grid = grid
         self.detector = detector
         self.weight = torch.tensor(share.reshape(grid.shape), dtype=torch.float32, device=device)
+        self.area = torch.tensor(area.reshape(grid.shape), dtype=torch.float32, device=device)
         independent = np.divide(squared, seen_area, out=np.zeros_like(share), where=share > 0)
         self.dof = torch.tensor(
             independent.reshape(grid.shape).sum(axis=1), dtype=torch.float32, device=device
@@ -239,8 +242,8 @@ class PolarOperator:
         return (self._spread @ flat.T).T.reshape(len(polar), *self.detector.shape)
 
 
-class PolarTransform:
-    """`PolarOperator` for frames that may each have an origin of their own (descan).
+class BinTransform:
+    """`BinOperator` for frames that may each have an origin of their own (descan).
 
     Parameters
     ----------
@@ -270,13 +273,13 @@ class PolarTransform:
             size = 2 * int(np.ceil(wander)) + 1
             kept = ndimage.minimum_filter(detector.mask, size, mode="nearest")
             common = replace(detector, mask=kept)
-        self._common = PolarOperator(common, grid, self._host)
+        self._common = BinOperator(common, grid, self._host)
         self.weight = self._common.weight.to(self.device)
         self.dof = self._common.dof.to(self.device)
         self.grid = grid
         self.render = self._common.render
-        self._at_origin: Callable[[tuple[float, float]], PolarOperator] = lru_cache(maxsize=256)(
-            lambda origin: PolarOperator(replace(detector, center=origin), grid, self._host)
+        self._at_origin: Callable[[tuple[float, float]], BinOperator] = lru_cache(maxsize=256)(
+            lambda origin: BinOperator(replace(detector, center=origin), grid, self._host)
         )
 
     def __call__(self, frames: NDArray[np.generic], origins: FloatArray | None = None) -> Tensor:
@@ -285,12 +288,15 @@ class PolarTransform:
             return self._common.bin(frames).to(self.device)
         polar = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for own, operator in self.operators(origins):
-            polar[torch.from_numpy(own).to(self._host)] = operator.bin(frames[own])
+            # A bin holds some per cent more or fewer parts of pixels as the origin moves, which is
+            # more than graphene changes a pattern: latents would show where the origin lies.
+            even = self._common.area / operator.area.clamp(min=1e-6)
+            polar[torch.from_numpy(own).to(self._host)] = operator.bin(frames[own]) * even
         return (polar * (self._common.weight > 0)).to(self.device)
 
     def operators(
         self, origins: FloatArray | None
-    ) -> Iterator[tuple[NDArray[np.intp] | slice, PolarOperator]]:
+    ) -> Iterator[tuple[NDArray[np.intp] | slice, BinOperator]]:
         """Which of the frames at ``origins (B, 2)`` each operator serves; None: one serves all."""
         if origins is None:
             yield slice(None), self._common

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is compared: our models, baselines without learning or without rotation, and peers.
+
+``python -m benchmarks.methods IN.npz OUT.npz`` runs one of ours or a baseline, see
+`benchmarks.worker`; `options` are its name and a seed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import NMF, PCA
+
+from py4dstem_rrvae import RRVAE, describe
+from py4dstem_rrvae.core.training import HELD_OUT, PILOT_EPOCHS
+
+from . import scores, worker
+from .plain import Plain
+
+Array = NDArray[np.float64]
+FOLDS = np.arange(1, 13)
+
+
+class Ours:
+    """`RRVAE`, with its defaults or as published."""
+
+    def __init__(self, train: np.ndarray, model: RRVAE) -> None:
+        self.model = model.fit(train)
+        history = self.model.history_
+        epochs = len(history.train_loss)
+        if history.background_start is not None:  # chosen by two short trials
+            epochs += 2 * min(PILOT_EPOCHS, self.model.max_epochs)
+        self.shown = round(epochs * (1 - HELD_OUT) * len(train))
+
+    def encode(self, frames: np.ndarray) -> tuple[Array, Array]:
+        codes = self.model.encode(frames)
+        return codes.z, codes.angle
+
+    def expected(self, frames: np.ndarray) -> Array:
+        return self.model.reconstruct(self.model.encode(frames))
+
+
+class Components:
+    """PCA or NMF of all pixels' square roots, whose noise is white."""
+
+    def __init__(self, train: np.ndarray, components: PCA | NMF) -> None:
+        self.components = components.fit(self._rows(train))
+        self.shown = len(train)
+
+    @staticmethod
+    def _rows(frames: np.ndarray) -> Array:
+        return 2 * np.sqrt(frames.reshape(len(frames), -1) + 0.375)
+
+    def encode(self, frames: np.ndarray) -> tuple[Array, None]:
+        return self.components.transform(self._rows(frames)), None
+
+    def expected(self, frames: np.ndarray) -> Array:
+        rows = self.components.inverse_transform(self.encode(frames)[0])
+        counts: Array = np.maximum(rows / 2, 0) ** 2 - 0.375
+        return counts.reshape(frames.shape)
+
+
+class Spectra:
+    """PCA of the moduli of each ring's angular harmonics; angle from the strongest harmonic."""
+
+    def __init__(self, train: np.ndarray, n_components: int) -> None:
+        moduli = np.abs(self._coefficients(train)).reshape(len(train), -1)
+        self.components = PCA(n_components, random_state=0).fit(moduli)
+        self.shown = len(train)
+
+    @staticmethod
+    def _coefficients(frames: np.ndarray) -> NDArray[np.complex128]:
+        return scores.angular_coefficients(frames)
+
+    def encode(self, frames: np.ndarray) -> tuple[Array, Array]:
+        coefficients = self._coefficients(frames)
+        z = self.components.transform(np.abs(coefficients).reshape(len(frames), -1))
+        low = coefficients[..., FOLDS]
+        strongest = np.square(np.abs(low)).sum(axis=1).argmax(axis=1)
+        phase = -np.angle(low.sum(axis=1)[np.arange(len(frames)), strongest])
+        return z, phase / FOLDS[strongest]
+
+    def expected(self, frames: np.ndarray) -> None:  # noqa: ARG002, moduli make no pattern
+        return None
+
+
+class SymmetryScores:
+    """2- to 12-fold scores and the mirror score; nothing is learned."""
+
+    shown = 0
+
+    def encode(self, frames: np.ndarray) -> tuple[Array, None]:
+        found = describe(frames, device="cpu", progress=False)
+        # Undefined where noise leaves nothing to compare.
+        return np.nan_to_num(np.column_stack([found.rotation, found.mirror])), None
+
+    def expected(self, frames: np.ndarray) -> None:  # noqa: ARG002, scores make no pattern
+        return None
+
+
+def _rrvae(train: np.ndarray, seed: int, **options: Any) -> Ours:
+    return Ours(train, RRVAE(random_state=seed, progress=False, device="cpu", **options))
+
+
+def _published(train: np.ndarray, seed: int, **options: Any) -> Ours:
+    return Ours(train, RRVAE.published(random_state=seed, progress=False, device="cpu", **options))
+
+
+def _pca(train: np.ndarray, seed: int, components: int) -> Components:
+    return Components(train, PCA(components, random_state=seed))
+
+
+def _nmf(train: np.ndarray, seed: int, components: int) -> Components:
+    return Components(train, NMF(components, init="nndsvda", max_iter=500, random_state=seed))
+
+
+def _symmetry(train: np.ndarray, seed: int) -> SymmetryScores:  # noqa: ARG001, nothing to learn
+    return SymmetryScores()
+
+
+def _spectra(train: np.ndarray, seed: int, components: int) -> Spectra:  # noqa: ARG001
+    return Spectra(train, components)
+
+
+def _plain(train: np.ndarray, seed: int, latent_dim: int) -> Plain:
+    return Plain(train, latent_dim, seed)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the comparison.
+
+    Attributes
+    ----------
+    label
+        How tables call it.
+    fit
+        Trains it from patterns, a seed, and `max_epochs` where it is `slow`; None for a peer.
+    peer
+        `peers.run.Options` of a peer, less epochs and seed.
+    seeded
+        Whether another seed gives another result.
+    slow
+        Whether it is trained for as many epochs as the peers.
+    """
+
+    label: str
+    fit: Callable[..., worker.Fitted] | None = None
+    peer: dict[str, Any] = field(default_factory=dict)
+    seeded: bool = True
+    slow: bool = False
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether it is told for how many epochs to train."""
+        return self.slow or bool(self.peer)
+
+
+ATOMAI: dict[str, Any] = {"peer": "atomai", "batch_size": 32, "learning_rate": 1e-4}
+PYROVED: dict[str, Any] = {"peer": "pyroved", "batch_size": 100, "learning_rate": 1e-3}
+# What both can be given from outside: square roots of counts less the mean pattern as in the
+# published work, and a rate and batches that learn faster.
+BEST: dict[str, Any] = {"intensity": "standard", "batch_size": 32, "learning_rate": 1e-3}
+
+METHODS: dict[str, Method] = {
+    "rrvae": Method("RRVAE, default", _rrvae),
+    "coordinate": Method(
+        "RRVAE, coordinate", partial(_rrvae, architecture="coordinate"), slow=True
+    ),
+    "published": Method("RRVAE.published()", _published, slow=True),
+    "atomai": Method("AtomAI rVAE, defaults", peer=ATOMAI),
+    "atomai-best": Method("AtomAI rVAE, best effort", peer=ATOMAI | BEST),
+    "pyroved": Method("pyroVED iVAE, defaults", peer=PYROVED),
+    "pyroved-best": Method("pyroVED iVAE, best effort", peer=PYROVED | BEST | {"noise": 2.0}),
+    "plain-2": Method("VAE without rotation, 2 latents", partial(_plain, latent_dim=2)),
+    "plain-8": Method("VAE without rotation, 8 latents", partial(_plain, latent_dim=8)),
+    "pca-2": Method("PCA, 2 components", partial(_pca, components=2), seeded=False),
+    "pca-20": Method("PCA, 20 components", partial(_pca, components=20), seeded=False),
+    "nmf-2": Method("NMF, 2 components", partial(_nmf, components=2), seeded=False),
+    "nmf-20": Method("NMF, 20 components", partial(_nmf, components=20), seeded=False),
+    "spectra": Method("polar FFT moduli, PCA 2", partial(_spectra, components=2), seeded=False),
+    "spectra-10": Method(
+        "polar FFT moduli, PCA 10", partial(_spectra, components=10), seeded=False
+    ),
+    "symmetry": Method("2- to 12-fold and mirror scores", _symmetry, seeded=False),
+}
+
+
+def fit(train: np.ndarray, options: dict[str, Any]) -> worker.Fitted:
+    method = METHODS[options["method"]]
+    assert method.fit is not None
+    budget = {"max_epochs": options["epochs"]} if method.slow else {}
+    return method.fit(train, options["seed"], **budget)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    worker.run(fit, sys.argv[1], sys.argv[2])

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The default model with rotation switched off: an ordinary VAE of the same networks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from py4dstem_rrvae import Frames
+from py4dstem_rrvae.core.intensity import Intensity
+from py4dstem_rrvae.core.model import PolarRRVAE
+from py4dstem_rrvae.core.training import Schedule, fit_model, split
+from py4dstem_rrvae.encoding import CHUNK, Binner
+
+
+class PlainEncoder(nn.Module):
+    """The same convolutions, then all their outputs instead of their mean and maximum."""
+
+    def __init__(self, features: nn.Module, n_angular: int, latent_dim: int) -> None:
+        super().__init__()
+        channels = next(p.shape[0] for p in features.parameters())
+        self.layers = nn.Sequential(
+            features,
+            nn.Flatten(),
+            nn.Linear(channels * n_angular // 2, 2 * channels),
+            nn.GELU(),
+            nn.Linear(2 * channels, 2 * latent_dim),
+        )
+
+    def forward(self, polar: Tensor) -> tuple[Tensor, Tensor]:
+        """``polar (B, R, A)`` to mean and log-variance, each (B, d)."""
+        mean, log_variance = self.layers(polar).chunk(2, dim=-1)
+        return mean, log_variance
+
+
+class PlainVAE(PolarRRVAE):
+    """Patterns decoded as they lie: the likelihood at turn zero instead of over all turns."""
+
+    def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
+        super().__init__(latent_dim, weight, dof)
+        pooled = self.encoder.features
+        self.encoder = PlainEncoder(pooled, weight.shape[1], latent_dim)  # type: ignore[assignment]
+
+    def _log_marginal(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        constant, turned = self.log_density(x, harmonics)
+        return constant + turned[:, 0].real + 2 * turned[:, 1:].real.sum(dim=1)
+
+    def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
+        return harmonics, torch.zeros(len(x))
+
+    def _drift(self, z: Tensor, direction: Tensor) -> Tensor:  # noqa: ARG002, nothing can turn
+        return torch.zeros(len(z))
+
+
+class Plain:
+    """Trained plain VAE, in the manner of `worker.Fitted`; schedule and data as `RRVAE`'s."""
+
+    def __init__(self, train: np.ndarray, latent_dim: int, seed: int, epochs: int = 45) -> None:
+        height, width = train.shape[1:]
+        frames = Frames(train, ((height - 1) / 2, (width - 1) / 2))
+        self.binner = Binner.of(frames, device="cpu")
+        self.intensity = Intensity("sqrt")
+        transform = self.binner.transform
+
+        def new() -> PlainVAE:
+            torch.manual_seed(seed)
+            return PlainVAE(latent_dim, transform.weight, transform.dof)
+
+        parts = split(self._polar(train), torch.Generator().manual_seed(seed))
+        schedule = Schedule(epochs, 64, 5e-3)
+        self.model, history = fit_model(partial(new), parts, "mean", schedule, seed)
+        self.shown = len(history.train_loss) * len(parts[0])
+
+    def _polar(self, frames: np.ndarray) -> Tensor:
+        return self.intensity(self.binner.polar(frames, np.arange(len(frames))))
+
+    @torch.inference_mode()
+    def encode(self, frames: np.ndarray) -> tuple[np.ndarray, None]:
+        return self.model.encode(self._polar(frames))[0].double().numpy(), None
+
+    @torch.inference_mode()
+    def expected(self, frames: np.ndarray) -> np.ndarray:
+        z, _ = self.model.encode(self._polar(frames))
+        parts = [self.model.expected(part, torch.zeros(len(part))) for part in z.split(CHUNK)]
+        render = self.binner.transform.render
+        return torch.cat([render(self.intensity.invert(part)) for part in parts]).numpy()

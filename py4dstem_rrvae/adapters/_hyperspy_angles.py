@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Angle maps without jumps, from the maps of a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from ..angle_maps import smoothed_map, unwrapped_map
+from ..maps import LatentMap
+from ..signals import LatentMap1D, LatentMap2D
+from . import _hyperspy_maps
+
+
+def smooth_angle(
+    signal: Any, maps: Mapping[str, Any], sigma: float = 1.0
+) -> LatentMap1D | LatentMap2D:
+    """The angle averaged over its neighbourhood, on the scan's axes.
+
+    Parameters
+    ----------
+    signal
+        The scan; its data are not read.
+    maps
+        Of `hyperspy.fit` or `hyperspy.encode` on it.
+    sigma
+        In scan positions; see `angle_maps.smooth_angle`.
+
+    Raises
+    ------
+    ValueError
+        If sigma is not positive.
+    """
+    return _signal(signal, maps, smoothed_map(_plain(maps), sigma), {"sigma": sigma})
+
+
+def unwrap_angle(
+    signal: Any, maps: Mapping[str, Any], mask: ArrayLike | None = None
+) -> LatentMap2D | LatentMap1D:
+    """The angle without jumps by whole periods, on the scan's axes.
+
+    Parameters
+    ----------
+    signal, maps
+        As in `smooth_angle`; no line scan.
+    mask
+        True where the angle is to be used: an array, or a signal on the scan's axes.
+
+    Raises
+    ------
+    ImportError
+        If scikit-image is missing.
+    ValueError
+        If the mask has another shape than the maps, or the scan is a line.
+    """
+    used = getattr(mask, "data", mask)
+    return _signal(signal, maps, unwrapped_map(_plain(maps), used), {})
+
+
+def _plain(maps: Mapping[str, Any]) -> dict[str, LatentMap]:
+    return {
+        name: _hyperspy_maps.to_map(maps[name], maps) for name in ("angle", "angle_std", "fold")
+    }
+
+
+def _signal(
+    signal: Any, maps: Mapping[str, Any], map_: LatentMap, about: dict[str, Any]
+) -> LatentMap1D | LatentMap2D:
+    result = _hyperspy_maps.to_signal(signal, map_, about)
+    return result.as_lazy() if maps["angle"]._lazy else result

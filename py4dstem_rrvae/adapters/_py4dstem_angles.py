@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Angle maps without jumps, attached beside the map they were made from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..angle_maps import SMOOTHED, UNWRAPPED, smoothed_map, unwrapped_map
+from ..maps import LatentMap
+from . import _py4dstem_tree, py4dstem
+from ._py4dstem_tree import ABOUT_FIT, ABOUT_SMOOTHED, ABOUT_UNWRAPPED
+
+if TYPE_CHECKING:
+    from py4DSTEM import DataCube, RealSlice
+
+
+def smooth_angle(datacube: DataCube, sigma: float = 1.0) -> RealSlice:
+    """Attach the angle averaged over its neighbourhood; `fit` and `encode` remove it.
+
+    `sigma` is in scan positions; see `angle_maps.smooth_angle`.
+
+    Raises
+    ------
+    ValueError
+        If no latent maps are attached, or sigma is not positive.
+    """
+    found = smoothed_map(_angles(datacube), sigma)
+    return py4dstem._attach(datacube, [found], ABOUT_SMOOTHED, {"sigma": sigma})[SMOOTHED]
+
+
+def unwrap_angle(datacube: DataCube, mask: ArrayLike | None = None) -> RealSlice:
+    """Attach the angle without jumps by whole periods; `fit` and `encode` remove it.
+
+    `mask` is True where the angle is to be used; see `angle_maps.unwrap_angle`.
+
+    Raises
+    ------
+    ImportError
+        If scikit-image is missing.
+    ValueError
+        If no latent maps are attached, or the mask has another shape than the scan.
+    """
+    found = unwrapped_map(_angles(datacube), mask)
+    about: dict[str, Any] = {"masked": mask is not None and not bool(np.all(mask))}
+    return py4dstem._attach(datacube, [found], ABOUT_UNWRAPPED, about)[UNWRAPPED]
+
+
+def _angles(cube: DataCube) -> dict[str, LatentMap]:
+    node = py4dstem._node(cube)
+    if node is None or ABOUT_FIT not in _py4dstem_tree.kinds(node):
+        raise ValueError("the datacube has no map of the angle: call fit or encode first")
+    _py4dstem_tree.check_fresh(cube, node)
+    return {n: _py4dstem_tree.latent_map(node, n) for n in ("angle", "angle_std", "fold")}
