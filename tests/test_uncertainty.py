@@ -185,7 +185,7 @@ def test_coverage_and_angle_at_full_size(counts):
     from benchmarks.uncertainty import measure
 
     result = measure(counts, 0, 50)
-    # Trainings differ: of 30 pairs (docs/report/uncertainty.md) 29 are within 5 points, one at 75 %.
+    # Trainings differ: of 30 pairs in the report 29 are within 5 points, one is at 75 %.
     for deviation in (*result.z.T, result.angle):
         np.testing.assert_allclose(
             coverage(deviation, TWO), TWO, atol=0.06 if counts == 1000 else 0.08
