@@ -17,15 +17,18 @@ from torch import Tensor, nn
 
 from . import angle, evidence
 from .inference import Inference
-from .model import Background, LatentModel, Start, kl_divergence
+from .model import (
+    LEAST_NOISE,
+    NOISE_MOMENTUM,
+    Background,
+    LatentModel,
+    Start,
+    kl_divergence,
+)
 from .networks import CoordinateDecoder, CoordinateEncoder
 
 NoiseKind = Literal["learned", "unit"]
 
-# Share of a new batch in the running estimate of the noise variance.
-NOISE_MOMENTUM = 0.1
-# Smallest noise, as a share of the signal's size.
-LEAST_NOISE = 0.02
 # Patterns decoded at once where nothing is trained: their hidden layers take 150 MB at 48 x 48.
 CHUNK = 64
 # Patterns, and M steps, for the background of another scan.
