@@ -14,26 +14,27 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core import angle, polar
+from py4dstem_rrvae.core import angle, bins
+from py4dstem_rrvae.core.transform import BinTransform
 
 from .quality import Row, table
 from .scores import angle_error_over_bound
 
 SIZE, TURNS = 48, 32
-GRID = polar.PolarGrid(24.0, 20, 64)
-DETECTOR = polar.Detector((SIZE, SIZE), (23.5, 23.5), np.eye(2))
+GRID = bins.PolarGrid(24.0, 20, 64)
+DETECTOR = bins.Detector((SIZE, SIZE), (23.5, 23.5), np.eye(2))
 
 Frames = NDArray[np.generic]
 
 
 def summed(frames: Frames, fine: int, coarse: int) -> torch.Tensor:
     """Counts summed into bins, Anscombe-transformed, with pixels cut into that many parts."""
-    kept = polar.FINE_SPLIT, polar.COARSE_SPLIT
-    polar.FINE_SPLIT, polar.COARSE_SPLIT = fine, coarse
+    kept = bins.FINE_SPLIT, bins.COARSE_SPLIT
+    bins.FINE_SPLIT, bins.COARSE_SPLIT = fine, coarse
     try:
-        binned = polar.BinTransform(DETECTOR, GRID)(frames)
+        binned = BinTransform(DETECTOR, GRID)(frames)
     finally:
-        polar.FINE_SPLIT, polar.COARSE_SPLIT = kept
+        bins.FINE_SPLIT, bins.COARSE_SPLIT = kept
     return 2 * (binned + 0.375).sqrt()
 
 

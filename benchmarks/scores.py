@@ -91,7 +91,8 @@ def angular_coefficients(
     frames: NDArray[np.uint16], n_radial: int = 20, n_angular: int = 64
 ) -> NDArray[np.complex128]:
     """Fourier coefficients over the angle of each ring's square root, (n, R, M)."""
-    from py4dstem_rrvae.core.bins import BinTransform, Detector, PolarGrid
+    from py4dstem_rrvae.core.bins import Detector, PolarGrid
+    from py4dstem_rrvae.core.transform import BinTransform
 
     height, width = frames.shape[-2:]
     detector = Detector((height, width), ((height - 1) / 2, (width - 1) / 2), np.eye(2))

@@ -150,8 +150,8 @@ class Scorer:
     def __call__(self, patterns: NDArray[Any], positions: Positions) -> FloatArray:
         """Scores, shape (n, 13), of ``patterns (n, H, W)`` at flat scan positions."""
         rows = np.empty((len(patterns), len(ORDERS) + 2))
-        for own, operator in self.binner.operators(positions):
-            rows[own] = self._score(patterns[own], operator)
+        for own, operator, seen in self.binner.operators(patterns, positions):
+            rows[own] = self._score(seen, operator)
         return rows
 
     def _score(self, patterns: NDArray[Any], operator: BinOperator) -> FloatArray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,35 @@ from torch import Tensor
 
 from .blocks import Positions
 from .codes import pack
-from .core.bins import BinOperator, BinTransform, Detector, Grid, PolarGrid, center_of_mass
+from .core.bins import BinOperator, Detector, Grid, PolarGrid, center_of_mass
 from .core.device import choose_device
+from .core.fine_mean import FineMean, FineSums
 from .core.inference import Inference
 from .core.intensity import Intensity, are_counts
 from .core.model import LatentModel
+from .core.transform import BinTransform, Own
 from .frames import FloatArray, Frames
 
 CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Binned:
+    """Bins of a block, and what else is learned of it on the way.
+
+    Attributes
+    ----------
+    polar : ndarray, shape (n, R, A)
+        Bins.
+    counts : bool
+        Whether the patterns are counts.
+    sums : FineSums or None
+        What they add to the scan's mean pattern, where the beam wanders.
+    """
+
+    polar: NDArray[np.float32]
+    counts: bool
+    sums: FineSums | None
 
 
 class Binner:
@@ -43,6 +65,8 @@ class Binner:
         Farthest any origin lies from the detector's centre, in pixels.
     device
         As in `RRVAE`.
+    mean : FineMean or None
+        Of the scan, where the beam wanders; see `BinTransform`.
     """
 
     def __init__(
@@ -52,21 +76,31 @@ class Binner:
         origins: FloatArray | None = None,
         wander: float = 0.0,
         device: str = "auto",
+        mean: FineMean | None = None,
     ) -> None:
-        self._recipe = (detector, grid, origins, wander, device)
-        self.detector, self.grid, self.origins = detector, grid, origins
-        self.transform = BinTransform(detector, grid, choose_device(device), wander)
+        self._recipe = (detector, grid, origins, wander, device, mean)
+        self.detector, self.grid, self.origins, self.mean = detector, grid, origins, mean
+        self.transform = BinTransform(detector, grid, choose_device(device), wander, mean)
 
     @classmethod
     def of(
-        cls, frames: Frames, grid: Grid | type[Grid] = PolarGrid, device: str = "auto"
+        cls,
+        frames: Frames,
+        grid: Grid | type[Grid] = PolarGrid,
+        device: str = "auto",
+        detector: Detector | None = None,
+        mean: FineMean | None = None,
     ) -> Binner:
-        """For frames whose centre is known; a kind of grid is made to suit their detector."""
-        detector = frames.detector()
+        """For frames whose centre is known; a kind of grid is made to suit their detector.
+
+        `detector` is theirs unless given: patterns of the scan trained on are counted from the
+        centre that this scan had.
+        """
+        detector = detector or frames.detector()
         wander = frames.wander(detector)
         if isinstance(grid, type):
             grid = grid.for_detector(detector, wander)
-        return cls(detector, grid, frames.origins(), wander, device)
+        return cls(detector, grid, frames.origins(), wander, device, mean)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Made anew where it arrives, with the device there."""
@@ -74,20 +108,33 @@ class Binner:
 
     def polar(self, patterns: NDArray[Any], positions: Positions) -> Tensor:
         """Bins (n, R, A), on the device, of ``patterns (n, H, W)`` at flat scan positions."""
-        origins = None if self.origins is None else self.origins[positions]
-        return self.transform(patterns, origins)
+        return self.transform(patterns, self._origins(positions))
 
     def operators(
-        self, positions: Positions
-    ) -> Iterator[tuple[NDArray[np.intp] | slice, BinOperator]]:
-        """Which of the patterns at flat scan positions each operator serves."""
-        return self.transform.operators(None if self.origins is None else self.origins[positions])
-
-    def __call__(
         self, patterns: NDArray[Any], positions: Positions
-    ) -> tuple[NDArray[np.float32], bool]:
-        """Bins (n, R, A), and whether the patterns are counts."""
-        return self.polar(patterns, positions).cpu().numpy(), are_counts(patterns)
+    ) -> Iterator[tuple[Own, BinOperator, NDArray[Any]]]:
+        """Which patterns each operator serves, the operator, and what of them it takes."""
+        return self.transform.operators(patterns, self._origins(positions))
+
+    def evened(self, binned: Tensor, positions: Positions, mean: FineMean) -> tuple[Binner, Tensor]:
+        """Binner that knows the scan's mean, and ``binned (n, R, A)`` as it would have made them.
+
+        `binned` come from this one, which does not know it.
+        """
+        detector, grid, origins, wander, device, _ = self._recipe
+        knowing = Binner(detector, grid, origins, wander, device, mean)
+        assert origins is not None
+        return knowing, knowing.transform.evened(binned, origins[positions])
+
+    def _origins(self, positions: Positions) -> FloatArray | None:
+        return None if self.origins is None else self.origins[positions]
+
+    def __call__(self, patterns: NDArray[Any], positions: Positions) -> Binned:
+        """Bins of ``patterns (n, H, W)`` at flat scan positions."""
+        origins = self._origins(positions)
+        sums = None if origins is None else self.transform.sums(patterns, origins)
+        polar = self.transform(patterns, origins).cpu().numpy()
+        return Binned(polar, are_counts(patterns), sums)
 
 
 class Encoder:

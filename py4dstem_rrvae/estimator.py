@@ -20,12 +20,13 @@ from . import model_file
 from .adoption import check_fits, place, refit
 from .codes import Codes
 from .core.architectures import Architecture, Recipe
-from .core.bins import BinTransform, Grid
+from .core.bins import Grid
 from .core.calibration import calibrate
 from .core.coordinate import NoiseKind
 from .core.intensity import IntensityKind, choose_intensity
 from .core.model import Background, LatentModel
 from .core.training import History, RateKind, Schedule, fit_model, settle_latents, split
+from .core.transform import BinTransform
 from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
 from .frames import Frames, unflatten
 from .model_file import Fitted
@@ -221,7 +222,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         calibrate(model, held_out, lambda x: redraw(x, model, binner.transform, intensity, chance))
         offset = angle_offset(model, stabilised, intensity, binner.grid, binner.transform.weight)
         units, dose = prepared.q_units, prepared.dose
-        self.fitted_ = Fitted(model, binner.detector, units, binner.grid, intensity, dose, offset)
+        self.fitted_ = Fitted(
+            model, binner.detector, units, binner.grid, intensity, dose, offset, binner.mean
+        )
         self.history_ = history
         self._reservoir = None
         self.n_features_in_ = _features(frames)
@@ -295,7 +298,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             drawn = self._draw(source, np.random.default_rng(0), fitted.grid)
             source = drawn.frames
         check_fits(source, fitted)
-        binner = drawn.binner if drawn else Binner.of(source, fitted.grid, self.device)
+        binner = drawn.binner if drawn else self._stored_binner(source, fitted)
         model.to(binner.transform.device)
         model.set_weight(binner.transform.weight, binner.transform.dof)
         if background == "refit" and drawn:
@@ -402,6 +405,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _draw(self, frames: Frames, rng: np.random.Generator, grid: Grid | type[Grid]) -> Drawn:
         progress = "sample" if self.progress else None
         return draw(frames, self.sample, rng, grid, self.device, progress, self._refines())
+
+    def _stored_binner(self, frames: Frames, fitted: Fitted) -> Binner:
+        """For more patterns of the scan trained on."""
+        detector = frames.detector()
+        if frames.origins() is not None and fitted.mean is not None:
+            detector = replace(detector, center=fitted.detector.center)
+        return Binner.of(frames, fitted.grid, self.device, detector, fitted.mean)
 
     def _prepare(self, frames: Any, least: int, caller: str = "fit") -> Prepared:
         """Draw what to train on, from at least so many patterns; refuse what cannot be."""

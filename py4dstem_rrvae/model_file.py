@@ -15,12 +15,13 @@ from safetensors.torch import save_file
 
 from .core.architectures import Recipe
 from .core.bins import Detector, Grid
+from .core.fine_mean import FineMean
 from .core.intensity import Intensity
 from .core.model import LatentModel
 from .core.training import History
 
 KEY = "py4dstem_rrvae"
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Fitted:
         Mean summed intensity per pattern.
     angle_offset : float
         Added to the model's turn so that it agrees with the centre-of-mass direction on average.
+    mean : FineMean or None
+        Of the scan trained on, where the beam wandered.
     """
 
     model: LatentModel
@@ -50,6 +53,7 @@ class Fitted:
     intensity: Intensity
     dose: float
     angle_offset: float
+    mean: FineMean | None = None
 
 
 def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: History) -> None:
@@ -82,6 +86,8 @@ def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: 
     tensors["detector.matrix"] = torch.from_numpy(np.ascontiguousarray(detector.matrix))
     if detector.mask is not None:
         tensors["detector.mask"] = torch.from_numpy(np.ascontiguousarray(detector.mask))
+    if fitted.mean is not None:
+        tensors["mean.values"] = torch.from_numpy(np.ascontiguousarray(fitted.mean.values))
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent} to write {path.name} to")
@@ -127,6 +133,7 @@ def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted
         Intensity(**header["intensity"]),
         header["dose"],
         header["angle_offset"],
+        FineMean(tensors["mean.values"].numpy()) if "mean.values" in tensors else None,
     )
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .core.bins import Grid, PolarGrid
+from .core.fine_mean import FineMean
 from .core.intensity import Intensity
 from .encoding import Binner
 from .frames import Frames
@@ -109,10 +112,14 @@ def draw(
     else:
         binner = Binner.of(frames, grid, device)
         parts = list(frames.walk(binner, frames.choose(n, rng), progress))
-    order = np.argsort(np.concatenate([where for where, _ in parts]))
-    binned = torch.from_numpy(np.concatenate([part for _, (part, _) in parts])[order])
-    counts = all(are for _, (_, are) in parts)
-    return Drawn(frames, binner, binned.to(binner.transform.device), counts)
+    where = np.concatenate([where for where, _ in parts])
+    binned = torch.from_numpy(np.concatenate([part.polar for _, part in parts]))
+    binned = binned[np.argsort(where)].to(binner.transform.device)
+    sums = [part.sums for _, part in parts if part.sums is not None]
+    if sums:
+        mean = FineMean.of(reduce(add, sums))
+        binner, binned = binner.evened(binned, np.sort(where), mean)
+    return Drawn(frames, binner, binned, all(part.counts for _, part in parts))
 
 
 def affordable(frames: Frames, n: int) -> int:

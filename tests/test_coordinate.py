@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from py4dstem_rrvae.core.bins import BinTransform, Detector, SquareGrid, center_of_mass
+from py4dstem_rrvae.core.bins import Detector, SquareGrid, center_of_mass
 from py4dstem_rrvae.core.coordinate import CoordinateRRVAE, turned_back
+from py4dstem_rrvae.core.transform import BinTransform
 
 SIZE, DIM = 10, 2
 

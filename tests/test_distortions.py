@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import geometry
 from py4dstem_rrvae import RRVAE, Frames, synthetic
-from py4dstem_rrvae.core.bins import BinTransform, PolarGrid
+from py4dstem_rrvae.core.bins import PolarGrid
+from py4dstem_rrvae.core.transform import BinTransform
 
 SIZE, COUNT = 32, 300
 # The beam drifts by 2 pixels either way.

@@ -17,9 +17,10 @@ from test_model import (
 )
 
 from py4dstem_rrvae.core import angle, evidence
-from py4dstem_rrvae.core.bins import BinTransform, Detector, PolarGrid
+from py4dstem_rrvae.core.bins import Detector, PolarGrid
 from py4dstem_rrvae.core.mirror import mirror_image
 from py4dstem_rrvae.core.model import DRIFT_STEP
+from py4dstem_rrvae.core.transform import BinTransform
 
 KINDS = pytest.mark.parametrize("kind", ["plain", "masked"])
 

@@ -10,8 +10,9 @@ import torch
 
 from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.core.architectures import Recipe
-from py4dstem_rrvae.core.bins import BinTransform, Detector, PolarGrid
+from py4dstem_rrvae.core.bins import Detector, PolarGrid
 from py4dstem_rrvae.core.model import DRIFT_STEP, LatentModel, kl_divergence
+from py4dstem_rrvae.core.transform import BinTransform
 from py4dstem_rrvae.estimator import _new_model
 
 GRID = PolarGrid(11.0, 6, 32)

@@ -9,10 +9,11 @@ import torch
 
 from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.core.architectures import Recipe
-from py4dstem_rrvae.core.bins import BinTransform, Detector, PolarGrid
+from py4dstem_rrvae.core.bins import Detector, PolarGrid
 from py4dstem_rrvae.core.intensity import Intensity
 from py4dstem_rrvae.core.model import PolarRRVAE
 from py4dstem_rrvae.core.training import Schedule, fit_model, settle_latents, split, train
+from py4dstem_rrvae.core.transform import BinTransform
 from py4dstem_rrvae.estimator import _new_model
 
 TRANSFORM = BinTransform(Detector((32, 32), (15.5, 15.5), np.eye(2)), PolarGrid(16.0, 10, 32))

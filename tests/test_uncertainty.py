@@ -10,9 +10,9 @@ import torch
 
 from benchmarks.uncertainty import SCENES, angle_deviations, confusion, coverage, deviations
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.core.bins import BinTransform
 from py4dstem_rrvae.core.calibration import _factor, calibrate
 from py4dstem_rrvae.core.intensity import Intensity
+from py4dstem_rrvae.core.transform import BinTransform
 from py4dstem_rrvae.core.widths import log_variance_layer
 from py4dstem_rrvae.encoding import redraw
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import sparse
 from torch import Tensor
 
 FloatArray = NDArray[np.float64]
@@ -26,8 +25,6 @@ FloatArray = NDArray[np.float64]
 # than pixels, 16 x 16 parts fill every bin of a ring alike (to 10 %). At 5,000 counts 2 x 2 parts
 # cost up to twice the angle error, whole pixels up to ten times (`python -m benchmarks.polar`).
 FINE_SPLIT, COARSE_SPLIT, FINE_RADIUS = 16, 4, 16.0
-# Patterns with an origin of their own share one operator per eighth of a pixel.
-ORIGIN_STEP = 0.125
 # Blocks that stay in the processor's cache are twice as fast as one large product.
 CHUNK = 256
 # Square bins along a side: what the published model was given.
@@ -188,6 +185,8 @@ class BinOperator:
         Independent numbers among the bins of each ring: a pixel that fills several counts once.
     area : Tensor, shape (R, A)
         Pixels that a bin holds.
+    used : ndarray of bool, shape (H, W)
+        Pixels that reach into bins, masked ones among them.
 
     Raises
     ------
@@ -207,6 +206,7 @@ class BinOperator:
         squared = masked.power(2).sum(axis=1).A1
         self.grid = grid
         self.detector = detector
+        self.used = full.sum(axis=0).A1.reshape(detector.shape) > 0
         self.weight = torch.tensor(share.reshape(grid.shape), dtype=torch.float32, device=device)
         self.area = torch.tensor(area.reshape(grid.shape), dtype=torch.float32, device=device)
         independent = np.divide(squared, seen_area, out=np.zeros_like(share), where=share > 0)
@@ -240,72 +240,6 @@ class BinOperator:
         """Spread the counts of ``polar (B, R, A)`` evenly over each bin's pixels: (B, H, W)."""
         flat = polar.reshape(len(polar), -1)
         return (self._spread @ flat.T).T.reshape(len(polar), *self.detector.shape)
-
-
-class BinTransform:
-    """`BinOperator` for frames that may each have an origin of their own (descan).
-
-    Parameters
-    ----------
-    detector
-        Geometry; its centre serves frames given without an origin.
-    grid
-        Bins to fill.
-    device
-        Where the product is taken.
-    wander : float
-        Farthest any origin lies from the centre, in pixels; a mask is widened by as much, so that
-        one `weight` holds for all.
-    """
-
-    def __init__(
-        self,
-        detector: Detector,
-        grid: Grid,
-        device: torch.device | str = "cpu",
-        wander: float = 0.0,
-    ) -> None:
-        self.device = torch.device(device)
-        # Apple's backend has no sparse matrices.
-        self._host = torch.device("cpu") if self.device.type == "mps" else self.device
-        common = detector
-        if detector.mask is not None and wander > 0:
-            size = 2 * int(np.ceil(wander)) + 1
-            kept = ndimage.minimum_filter(detector.mask, size, mode="nearest")
-            common = replace(detector, mask=kept)
-        self._common = BinOperator(common, grid, self._host)
-        self.weight = self._common.weight.to(self.device)
-        self.dof = self._common.dof.to(self.device)
-        self.grid = grid
-        self.render = self._common.render
-        self._at_origin: Callable[[tuple[float, float]], BinOperator] = lru_cache(maxsize=256)(
-            lambda origin: BinOperator(replace(detector, center=origin), grid, self._host)
-        )
-
-    def __call__(self, frames: NDArray[np.generic], origins: FloatArray | None = None) -> Tensor:
-        """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
-        if origins is None:
-            return self._common.bin(frames).to(self.device)
-        polar = torch.empty((len(frames), *self.grid.shape), device=self._host)
-        for own, operator in self.operators(origins):
-            # A bin holds some per cent more or fewer parts of pixels as the origin moves, which is
-            # more than graphene changes a pattern: latents would show where the origin lies.
-            even = self._common.area / operator.area.clamp(min=1e-6)
-            polar[torch.from_numpy(own).to(self._host)] = operator.bin(frames[own]) * even
-        return (polar * (self._common.weight > 0)).to(self.device)
-
-    def operators(
-        self, origins: FloatArray | None
-    ) -> Iterator[tuple[NDArray[np.intp] | slice, BinOperator]]:
-        """Which of the frames at ``origins (B, 2)`` each operator serves; None: one serves all."""
-        if origins is None:
-            yield slice(None), self._common
-            return
-        places, which = np.unique(
-            np.round(origins / ORIGIN_STEP) * ORIGIN_STEP, axis=0, return_inverse=True
-        )
-        for i, (row, col) in enumerate(places):
-            yield np.flatnonzero(which.ravel() == i), self._at_origin((float(row), float(col)))
 
 
 def center_of_mass(binned: Tensor, grid: Grid) -> Tensor:

@@ -117,7 +117,7 @@ _MEASURED = Case(
     partial(graphene, rotation=math.radians(11)),
     radius=24.0,
     microscope=Microscope(
-        60e3, 32.0, source_fwhm=0.8, detector_pixels=102, max_angle=47.5, phonon_configurations=3
+        60e3, 32.0, source_fwhm=0.8, detector_pixels=204, max_angle=47.5, phonon_configurations=3
     ),
     scan=Scan(shape=(64, 64), step=10 / 64),
     # 40 pA for 0.8 ms.

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A scan's mean pattern, finer than the detector's pixels, where the beam wanders over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from .bins import Detector
+
+FloatArray = NDArray[np.float64]
+
+# Radial cells in pixels, and cells around. A disc's edge rises over a pixel, and no disc is so far
+# from round that more cells around would be needed.
+STEP, SECTORS = 0.125, 16
+
+
+@dataclass(frozen=True)
+class FineSums:
+    """What patterns add to a mean: intensities and numbers of pixels in each cell, (n, SECTORS)."""
+
+    intensity: FloatArray
+    pixels: FloatArray
+
+    @classmethod
+    def none(cls, n: int) -> FineSums:
+        """Of no pattern, for n radii."""
+        return cls(np.zeros((n, SECTORS)), np.zeros((n, SECTORS)))
+
+    @classmethod
+    def of(cls, cells: sparse.csr_matrix, intensity: FloatArray, pixels: FloatArray) -> FineSums:
+        """Of summed patterns (pixels,) and numbers of patterns (pixels,), with `pixel_cells`."""
+        parts = ((cells.T @ values).reshape(-1, SECTORS) for values in (intensity, pixels))
+        return cls(*parts)
+
+    def __add__(self, other: FineSums) -> FineSums:
+        return FineSums(self.intensity + other.intensity, self.pixels + other.pixels)
+
+
+@dataclass(frozen=True)
+class FineMean:
+    """Mean intensity of a pixel, by where its middle lies about the beam.
+
+    As the beam wanders by parts of a pixel, the pixels lie elsewhere in the pattern, so that
+    together they sample it finely, what the pixels' own size smooths included.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n, SECTORS)
+        At the radii ``k * STEP`` pixels, averaged over each sector of the circle.
+    """
+
+    values: FloatArray
+
+    @classmethod
+    def of(cls, sums: FineSums) -> FineMean:
+        """Mean of all patterns that were summed; gaps are closed from the ring, then along r."""
+        ring = sums.pixels.sum(axis=1)
+        radial = sums.intensity.sum(axis=1) / np.maximum(ring, 1e-12)
+        k, seen = np.arange(len(ring)), ring > 0
+        radial = np.interp(k, k[seen], radial[seen])
+        mean = sums.intensity / np.maximum(sums.pixels, 1e-12)
+        return cls(np.where(sums.pixels > 0, mean, radial[:, None]))
+
+    def on(self, detector: Detector) -> FloatArray:
+        """The mean pattern (H, W) as the detector's pixels take it up."""
+        cells = pixel_cells(detector, len(self.values))
+        frame: FloatArray = (cells @ self.values.ravel()).reshape(detector.shape)
+        return frame
+
+
+def radial_cells(detector: Detector, reach: float) -> int:
+    """Radii of a mean that holds all pixels which reach into bins, ``reach`` being in q."""
+    return int(np.ceil((reach / detector.pixel_size() + 2) / STEP)) + 1
+
+
+def pixel_cells(detector: Detector, n: int) -> sparse.csr_matrix:
+    """Shares (pixels, n * SECTORS) in which pixels belong to the cells around their middles.
+
+    They add up to 1 for each pixel, or to 0 beyond the last radius.
+    """
+    index = np.indices(detector.shape).reshape(2, -1).T
+    q = (index - detector.center) @ detector.matrix.T / detector.pixel_size()
+    radius = np.hypot(q[:, 0], q[:, 1]) / STEP
+    around = np.arctan2(q[:, 1], q[:, 0]) / (2 * np.pi) * SECTORS
+    inner, left = np.floor(radius).astype(int), np.floor(around).astype(int)
+    pixel = np.flatnonzero(inner < n - 1)
+    inner, left = inner[pixel], left[pixel]
+    out, right = radius[pixel] - inner, around[pixel] - left
+    shares, cells = [], []
+    for k, radial in ((0, 1 - out), (1, out)):
+        for m, angular in ((0, 1 - right), (1, right)):
+            shares.append(radial * angular)
+            cells.append((inner + k) * SECTORS + (left + m) % SECTORS)
+    where = (np.tile(pixel, 4), np.concatenate(cells))
+    shape = (len(index), n * SECTORS)
+    return sparse.csr_matrix((np.concatenate(shares), where), shape=shape)

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames to bins, wherever the beam stands in each of them (descan)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+from torch import Tensor
+
+from .bins import BinOperator, Detector, FloatArray, Grid
+from .fine_mean import FineMean, FineSums, pixel_cells, radial_cells
+
+Frames = NDArray[np.generic]
+Own = NDArray[np.intp] | slice
+"""Which patterns of a block."""
+
+# Patterns with an origin of their own share one operator per eighth of a pixel.
+STEPS = 8
+
+
+@dataclass
+class Phase:
+    """Bins of windows in which the beam stands at one fraction of a pixel.
+
+    Attributes
+    ----------
+    operator : BinOperator
+        For the windows.
+    even : Tensor, shape (R, A)
+        Area of the common bins over that of these.
+    mean : FineMean or None
+        Of the scan.
+    """
+
+    operator: BinOperator
+    even: Tensor
+    mean: FineMean | None
+
+    def __call__(self, windows: Frames) -> Tensor:
+        """Bins (n, R, A) of ``windows (n, h, w)``."""
+        return self.operator.bin(windows) * self.even
+
+    @cached_property
+    def cells(self) -> sparse.csr_matrix:
+        """Cells of a `FineMean` that the window's pixels belong to."""
+        detector = self.operator.detector
+        return pixel_cells(detector, radial_cells(detector, self.operator.grid.reach))
+
+    @cached_property
+    def expected(self) -> Tensor:
+        """Bins of the mean pattern, and their change per pixel along rows and columns: (3, R, A).
+
+        The operator stays as the beam moves on: it serves all origins nearest to its own.
+        """
+        assert self.mean is not None
+        detector, step = self.operator.detector, 1 / STEPS
+        row, col = detector.center
+        around = [(0, 0), (step, 0), (-step, 0), (0, step), (0, -step)]
+        places = [replace(detector, center=(row + i, col + j)) for i, j in around]
+        here, *beside = self(np.stack([self.mean.on(place) for place in places]))
+        slopes = [(beside[k] - beside[k + 1]) / (2 * step) for k in (0, 2)]
+        return torch.stack([here, *slopes])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Patterns of a block whose beam stands at one place.
+
+    Attributes
+    ----------
+    own : ndarray, shape (n,)
+        Which they are.
+    corner : (int, int)
+        First row and column of their window, which may lie beyond the detector.
+    size : (int, int)
+        Of the window.
+    phase : Phase
+        Bins of the window.
+    terms : Tensor, shape (n, 3)
+        1, and how far beyond the place each beam stands, in pixels.
+    """
+
+    own: NDArray[np.intp]
+    corner: tuple[int, int]
+    size: tuple[int, int]
+    phase: Phase
+    terms: Tensor
+
+    def window(self, frames: Frames) -> Frames:
+        """Windows (n, h, w) of these patterns out of all of a block's, (B, H, W)."""
+        return cut(frames[self.own], self.corner, self.size)
+
+
+def cut(frames: Frames, corner: tuple[int, int], size: tuple[int, int]) -> Frames:
+    """Windows ``(n, *size)`` of ``frames (n, H, W)`` from `corner` on; 0 beyond the detector."""
+    inside, onto = [], []
+    for first, length, n in zip(corner, size, frames.shape[1:], strict=True):
+        low, high = max(first, 0), min(first + length, n)
+        inside.append(slice(low, high))
+        onto.append(slice(low - first, high - first))
+    windows = np.zeros((len(frames), *size), dtype=frames.dtype)
+    windows[(slice(None), *onto)] = frames[(slice(None), *inside)]
+    return windows
+
+
+class BinTransform:
+    """`BinOperator` for frames that may each have an origin of their own.
+
+    A window about the beam is cut out of each frame by whole pixels, so that 64 operators serve
+    however far the beam wanders; a mask, which stays on the detector, takes one for each origin.
+
+    Parameters
+    ----------
+    detector
+        Geometry; its centre serves frames given without an origin.
+    grid
+        Bins to fill.
+    device
+        Where the product is taken.
+    wander : float
+        Farthest any origin lies from the centre, in pixels; a mask is widened by as much, so that
+        one `weight` holds for all.
+    mean : FineMean or None
+        Of the scan, from `sums`: what the pixel grid does to it is then taken off each pattern.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        grid: Grid,
+        device: torch.device | str = "cpu",
+        wander: float = 0.0,
+        mean: FineMean | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        # Apple's backend has no sparse matrices.
+        self._host = torch.device("cpu") if self.device.type == "mps" else self.device
+        common = detector
+        if detector.mask is not None and wander > 0:
+            size = 2 * int(np.ceil(wander)) + 1
+            kept = ndimage.minimum_filter(detector.mask, size, mode="nearest")
+            common = replace(detector, mask=kept)
+        self._common = BinOperator(common, grid, self._host)
+        self.weight = self._common.weight.to(self.device)
+        self.dof = self._common.dof.to(self.device)
+        self.detector, self.grid, self.mean = detector, grid, mean
+        self.render = self._common.render
+        reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1)
+        row, col = (int(np.ceil(r)) + 1 for r in reach)
+        self._half, self._size = (row, col), (2 * row + 2, 2 * col + 2)
+        self._kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
+        self._phase: Callable[..., Phase] = lru_cache(maxsize=256)(self._make_phase)
+
+    def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:
+        """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
+        if origins is None:
+            return self._common.bin(frames).to(self.device)
+        binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
+        for place in self._places(origins):
+            binned[place.own] = place.phase(place.window(frames))
+        binned = (binned * (self._common.weight > 0)).to(self.device)
+        return binned if self.mean is None else self.evened(binned, origins)
+
+    def operators(
+        self, frames: Frames, origins: FloatArray | None
+    ) -> Iterator[tuple[Own, BinOperator, Frames]]:
+        """Which frames an operator serves, the operator, and what of those frames it takes."""
+        if origins is None:
+            yield slice(None), self._common, frames
+            return
+        for place in self._places(origins):
+            yield place.own, place.phase.operator, place.window(frames)
+
+    def sums(self, frames: Frames, origins: FloatArray) -> FineSums:
+        """What ``frames (B, H, W)`` add to the scan's mean."""
+        total = FineSums.none(radial_cells(self.detector, self.grid.reach))
+        for place in self._places(origins):
+            cells, detector = place.phase.cells, place.phase.operator.detector
+            added = place.window(frames).sum(axis=0, dtype=float).ravel()
+            kept = 1.0 if detector.mask is None else detector.mask.ravel().astype(float)
+            total += FineSums.of(
+                cells, kept * added, kept * np.full(added.size, float(len(place.own)))
+            )
+        return total
+
+    def evened(self, binned: Tensor, origins: FloatArray) -> Tensor:
+        """``binned (B, R, A)`` less what the pixel grid does to the mean pattern at ``origins``.
+
+        Where a disc's edge meets the pixels, its bins hold more or less as the beam moves by parts
+        of a pixel: at 100 counts a pixel by several times the noise. The mean pattern is taken to
+        be in each pattern as strongly as it is found there.
+        """
+        reference = self._reference
+        strength = (binned.flatten(1) @ reference.flatten()) / reference.square().sum()
+        excess = torch.empty_like(binned)
+        for place in self._places(origins):
+            here = torch.tensordot(place.terms, place.phase.expected.cpu(), dims=1)
+            excess[place.own] = here.to(excess) - reference
+        return binned - strength[:, None, None] * excess * (self.weight > 0)
+
+    @cached_property
+    def _reference(self) -> Tensor:
+        """Bins (R, A) of the mean pattern about the common centre."""
+        assert self.mean is not None
+        frame = self.mean.on(self.detector)
+        return self._common.bin(frame[None])[0].to(self.device)
+
+    def _places(self, origins: FloatArray) -> Iterator[Place]:
+        """Patterns whose beam stands at one place, to an eighth of a pixel, place by place."""
+        eighths = np.rint(origins * STEPS).astype(int)
+        places, which = np.unique(eighths, axis=0, return_inverse=True)
+        for i, (row, col) in enumerate(places.tolist()):
+            own = np.flatnonzero(which.ravel() == i)
+            corner = row // STEPS - self._half[0], col // STEPS - self._half[1]
+            beyond = torch.tensor(origins[own] - places[i] / STEPS, dtype=torch.float32)
+            terms = torch.cat([torch.ones(len(own), 1), beyond], dim=1)
+            phase = self._phase_in((row % STEPS, col % STEPS), corner)
+            yield Place(own, corner, self._size, phase, terms)
+
+    def _phase_in(self, part: tuple[int, int], corner: tuple[int, int]) -> Phase:
+        """Phase of so many eighths of a pixel, in the window from a corner on."""
+        kept = cut(self._kept[None], corner, self._size)[0]
+        whole = self._phase(part, None)
+        return whole if kept[whole.operator.used].all() else self._phase(part, kept.tobytes())
+
+    def _make_phase(self, part: tuple[int, int], kept: bytes | None) -> Phase:
+        mask = None if kept is None else np.frombuffer(kept, dtype=bool).reshape(self._size)
+        row, col = (whole + k / STEPS for whole, k in zip(self._half, part, strict=True))
+        detector = Detector(self._size, (row, col), self.detector.matrix, mask)
+        operator = BinOperator(detector, self.grid, self._host)
+        return Phase(operator, self._common.area / operator.area.clamp(min=1e-6), self.mean)
