@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 import torch
+from sharp_discs import CENTER, SIZE, discs, origins
 
 from py4dstem_rrvae import RRVAE, Frames
 from py4dstem_rrvae.core.bins import Detector, PolarGrid
@@ -11,8 +12,6 @@ from py4dstem_rrvae.core.fine_mean import FineMean, FineSums, pixel_cells, radia
 from py4dstem_rrvae.core.transform import BinTransform, cut
 from py4dstem_rrvae.encoding import Binner
 from py4dstem_rrvae.sampling import draw
-
-from sharp_discs import CENTER, SIZE, discs, origins
 
 DETECTOR = Detector((SIZE, SIZE), (CENTER, CENTER), np.eye(2))
 GRID = PolarGrid(21.0, 17, 64)
