@@ -34,6 +34,9 @@ CHUNK = 256
 MOST_SQUARE = 64
 # A bin that a mask leaves less than this share of is not used: scaled up, it would be noise.
 LEAST_COVERAGE = 0.2
+# Frames are sharpened until their bins are this near to the wanted ones, as mean squares in units
+# of counting noise, or so often.
+SHARP, MOST_STEPS = 0.01, 30
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,27 @@ class BinOperator:
         flat = polar.reshape(len(polar), -1)
         return (self._spread @ flat.T).T.reshape(len(polar), *self.detector.shape)
 
+    def unfold(self, polar: Tensor) -> Tensor:
+        """Expected counts (B, H, W) whose bins are those of ``polar (B, R, A)``, as far as can be.
+
+        What `render` spreads comes out of the bins blurred: by 3 standard deviations of the noise
+        at the edge of a disc of 2e5 counts.
+
+        Notes
+        -----
+        After W. H. Richardson (J. Opt. Soc. Am. 62, 55, 1972) and L. B. Lucy (1974).
+        """
+        frames = self.render(polar)
+        within = self.render(self.area[None]).clamp(min=1e-9)
+        for _ in range(MOST_STEPS):
+            bins = self(frames)
+            misfit = (bins - polar).square() / (polar + 1)
+            if misfit[:, self.weight > 0].mean() < SHARP:
+                break
+            ratio = torch.where(bins > 0, polar / bins, 1.0)
+            frames = frames * self.render(ratio * self.area) / within
+        return frames
+
 
 class BinTransform:
     """`BinOperator` for frames that may each have an origin of their own (descan).
@@ -277,7 +301,7 @@ class BinTransform:
         self.weight = self._common.weight.to(self.device)
         self.dof = self._common.dof.to(self.device)
         self.grid = grid
-        self.render = self._common.render
+        self.render, self.unfold = self._common.render, self._common.unfold
         self._at_origin: Callable[[tuple[float, float]], BinOperator] = lru_cache(maxsize=256)(
             lambda origin: BinOperator(replace(detector, center=origin), grid, self._host)
         )
