@@ -28,6 +28,7 @@ import numpy as np
 from .methods import METHODS
 from .problems import PROBLEMS
 from .quality import Row
+from .scans import SCANS
 
 ROOT = Path(__file__).parent.parent
 Result = dict[str, Any]
@@ -87,8 +88,8 @@ class Job:
             np.savez(
                 files[0],
                 train=problem.train,
-                fresh=problem.fresh.frames,
-                options=json.dumps(self.options()),
+                fresh=problem.fresh,
+                options=json.dumps(self.options() | {"geometry": problem.geometry}),
             )
             done = subprocess.run(
                 [*command, *files],
@@ -164,6 +165,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "10-NN accuracy": ("accuracy", _number("{:.3f}")),
     "ARI": ("ari", _number("{:.3f}")),
     "angle error / bound": ("angle", lambda v: " ".join(f"{x:.2f}" for x in v)),
+    "turn error, degrees": ("turn", _number("{:.1f}")),
     "turn in z": ("leak", _number("{:.3f}")),
     "deformation R2": ("deformation", _number("{:.3f}")),
     "reconstruction": ("reconstruction", _number("{:.2f}")),
@@ -182,10 +184,20 @@ def row(entry: Result) -> Row:
     label = METHODS[entry["method"]].label
     label += f", {entry['epochs']} epochs" if entry["epochs"] else ""
     head = {"method": label, "seeds": str(entry["seeds"] or "not run")}
+    other = ("angle", "leak", "deformation") if entry["problem"] in SCANS else ("turn",)
     return head | {
         title: form(entry[name]) if name in entry else "-"
         for title, (name, form) in COLUMNS.items()
+        if name not in other
     }
+
+
+def heading(problem: str) -> str:
+    """What a table calls a problem."""
+    if problem in SCANS:
+        return f"Scan: {problem.replace('_', ' ')}"
+    kind, size, counts = problem.rsplit("-", 2)
+    return f"{kind.replace('_', ' ').capitalize()}, {size} x {size} pixels, {counts} counts"
 
 
 def markdown(entries: list[Result]) -> str:
@@ -193,9 +205,8 @@ def markdown(entries: list[Result]) -> str:
     parts = []
     for problem in dict.fromkeys(entry["problem"] for entry in entries):
         rows = [row(entry) for entry in entries if entry["problem"] == problem]
-        kind, size, counts = problem.rsplit("-", 2)
         lines = [
-            f"### {kind.replace('_', ' ').capitalize()}, {size} x {size} pixels, {counts} counts",
+            f"### {heading(problem)}",
             "",
             f"| {' | '.join(rows[0])} |",
             f"|{'---|' * len(rows[0])}",

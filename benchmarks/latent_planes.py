@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .methods import METHODS
 from .problems import PROBLEMS
+from .scans import SCANS
 
 SHOWN = ("rrvae", "atomai-best", "pyroved-best", "plain-2", "pca-2", "spectra")
 
@@ -25,7 +26,7 @@ def draw(folder: Path, problem: str, methods: tuple[str, ...] = SHOWN) -> Figure
     """Above coloured by class, below by turn modulo the symmetry."""
     there = [m for m in methods if (folder / problem / f"{m}-0.npz").exists()]
     settings = json.loads((folder / problem / f"{there[0]}-0.json").read_text())["settings"]
-    truth = PROBLEMS[problem](settings["patterns"]).fresh
+    truth = PROBLEMS[problem](settings["patterns"]).truth
     turn = np.mod(truth.angle * truth.fold / (2 * np.pi), 1)
     figure = Figure(figsize=(2.3 * len(there), 5), layout="constrained")
     axes = figure.subplots(2, len(there), squeeze=False)
@@ -46,7 +47,7 @@ def draw(folder: Path, problem: str, methods: tuple[str, ...] = SHOWN) -> Figure
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path)
-    parser.add_argument("problem", choices=PROBLEMS)
+    parser.add_argument("problem", choices=[p for p in PROBLEMS if p not in SCANS])
     parser.add_argument("figure", type=Path)
     options = parser.parse_args()
     draw(options.results, options.problem).savefig(options.figure, dpi=120)

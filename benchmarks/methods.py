@@ -18,33 +18,41 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import NMF, PCA
 
-from py4dstem_rrvae import RRVAE, describe
+from py4dstem_rrvae import RRVAE, Frames, describe
 from py4dstem_rrvae.core.training import HELD_OUT, PILOT_EPOCHS
 
 from . import scores, worker
 from .plain import Plain
 
 Array = NDArray[np.float64]
+Geometry = dict[str, Any] | None
+"""Centre and matrix, as of `Frames`."""
 FOLDS = np.arange(1, 13)
 
 
 class Ours:
     """`RRVAE`, with its defaults or as published."""
 
-    def __init__(self, train: np.ndarray, model: RRVAE) -> None:
-        self.model = model.fit(train)
+    def __init__(self, train: np.ndarray, model: RRVAE, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.model = model.fit(self._frames(train))
         history = self.model.history_
         epochs = len(history.train_loss)
         if history.background_start is not None:  # chosen by two short trials
             epochs += 2 * min(PILOT_EPOCHS, self.model.max_epochs)
         self.shown = round(epochs * (1 - HELD_OUT) * len(train))
 
+    def _frames(self, patterns: np.ndarray) -> np.ndarray | Frames:
+        return patterns if self.geometry is None else Frames(patterns, **self.geometry)
+
     def encode(self, frames: np.ndarray) -> tuple[Array, Array]:
-        codes = self.model.encode(frames)
+        codes = self.model.encode(self._frames(frames))
         return codes.z, codes.angle
 
-    def expected(self, frames: np.ndarray) -> Array:
-        return self.model.reconstruct(self.model.encode(frames))
+    def expected(self, frames: np.ndarray) -> Array | None:
+        if self.geometry is not None and np.ndim(self.geometry["center"]) > 1:
+            return None  # patterns are made about one centre
+        return self.model.reconstruct(self.model.encode(self._frames(frames)))
 
 
 class Components:
@@ -105,12 +113,14 @@ class SymmetryScores:
         return None
 
 
-def _rrvae(train: np.ndarray, seed: int, **options: Any) -> Ours:
-    return Ours(train, RRVAE(random_state=seed, progress=False, device="cpu", **options))
+def _rrvae(train: np.ndarray, seed: int, geometry: Geometry, **options: Any) -> Ours:
+    model = RRVAE(random_state=seed, progress=False, device="cpu", **options)
+    return Ours(train, model, geometry)
 
 
-def _published(train: np.ndarray, seed: int, **options: Any) -> Ours:
-    return Ours(train, RRVAE.published(random_state=seed, progress=False, device="cpu", **options))
+def _published(train: np.ndarray, seed: int, geometry: Geometry, **options: Any) -> Ours:
+    model = RRVAE.published(random_state=seed, progress=False, device="cpu", **options)
+    return Ours(train, model, geometry)
 
 
 def _pca(train: np.ndarray, seed: int, components: int) -> Components:
@@ -149,6 +159,8 @@ class Method:
         Whether another seed gives another result.
     slow
         Whether it is trained for as many epochs as the peers.
+    placed
+        Whether it takes the geometry of the patterns, where a problem tells it.
     """
 
     label: str
@@ -156,6 +168,7 @@ class Method:
     peer: dict[str, Any] = field(default_factory=dict)
     seeded: bool = True
     slow: bool = False
+    placed: bool = False
 
     @property
     def budgeted(self) -> bool:
@@ -170,11 +183,11 @@ PYROVED: dict[str, Any] = {"peer": "pyroved", "batch_size": 100, "learning_rate"
 BEST: dict[str, Any] = {"intensity": "standard", "batch_size": 32, "learning_rate": 1e-3}
 
 METHODS: dict[str, Method] = {
-    "rrvae": Method("RRVAE, default", _rrvae),
+    "rrvae": Method("RRVAE, default", _rrvae, placed=True),
     "coordinate": Method(
-        "RRVAE, coordinate", partial(_rrvae, architecture="coordinate"), slow=True
+        "RRVAE, coordinate", partial(_rrvae, architecture="coordinate"), slow=True, placed=True
     ),
-    "published": Method("RRVAE.published()", _published, slow=True),
+    "published": Method("RRVAE.published()", _published, slow=True, placed=True),
     "atomai": Method("AtomAI rVAE, defaults", peer=ATOMAI),
     "atomai-best": Method("AtomAI rVAE, best effort", peer=ATOMAI | BEST),
     "pyroved": Method("pyroVED iVAE, defaults", peer=PYROVED),
@@ -196,8 +209,10 @@ METHODS: dict[str, Method] = {
 def fit(train: np.ndarray, options: dict[str, Any]) -> worker.Fitted:
     method = METHODS[options["method"]]
     assert method.fit is not None
-    budget = {"max_epochs": options["epochs"]} if method.slow else {}
-    return method.fit(train, options["seed"], **budget)
+    more = {"max_epochs": options["epochs"]} if method.slow else {}
+    if method.placed:
+        more["geometry"] = options.get("geometry")
+    return method.fit(train, options["seed"], **more)
 
 
 if __name__ == "__main__":

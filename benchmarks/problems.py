@@ -14,6 +14,7 @@ from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.synthetic import Patterns
 
 from . import scores
+from .scans import SCANS, Scan
 
 Array = NDArray[np.float64]
 DOSES = (200, 1000, 5000)
@@ -30,19 +31,27 @@ class Problem:
     ----------
     train : ndarray, shape (n, H, W)
         Counts.
-    fresh : Patterns
+    truth : Patterns
         Second draw.
     expected : ndarray, shape (n, H, W)
         Counts of the second draw without noise.
     """
 
     train: NDArray[np.uint16]
-    fresh: Patterns
+    truth: Patterns
     expected: Array
+
+    @property
+    def fresh(self) -> NDArray[np.uint16]:
+        """Counts of the second draw, shape (n, H, W)."""
+        return self.truth.frames
+
+    geometry = None
+    """Nothing of it is told: the beam stands in the middle of square pixels."""
 
     def figures(self, z: Array, angle: Array, expected: Array) -> dict[str, float | list[float]]:
         """Figures of merit by name; those that a method has no answer for are left out."""
-        truth = self.fresh
+        truth = self.truth
         found: dict[str, float | list[float]] = {
             "accuracy": scores.accuracy(z, truth.label),
             "ari": scores.ari(z, truth.label),
@@ -86,10 +95,11 @@ def twisted_rings(n: int, size: int, counts: float) -> Problem:
     return Problem(train.frames, fresh, expected)
 
 
-PROBLEMS: dict[str, Callable[[int], Problem]] = {
+PROBLEMS: dict[str, Callable[[int], Problem | Scan]] = {
     f"{draw.__name__}-{size}-{counts}": partial(draw, size=size, counts=counts)
     for draw in (lobes, twisted_rings)
     for size in SIZES
     for counts in DOSES
-}
-"""By name, from the number of patterns: kind, pixels along a side, and counts per pattern."""
+} | SCANS
+"""By name, from the number of patterns: kind, pixels along a side, and counts per pattern; or a
+scan of the published work, which has as many as it has."""

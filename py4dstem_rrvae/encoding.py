@@ -208,22 +208,23 @@ def _completed(
 
 def redraw(
     clean: Tensor,
+    draws: int,
     model: LatentModel,
     transform: BinTransform,
     intensity: Intensity,
     chance: torch.Generator,
-) -> Tensor:
-    """Stabilised patterns ``clean (n, R, A)`` as the detector would count them once more.
+) -> list[Tensor]:
+    """Stabilised patterns ``clean (n, R, A)`` as the detector would count them so many times more.
 
     Where the intensity scale is not one of counts, the model's noise is added instead.
     """
     if intensity.kind != "sqrt":
-        noise = torch.randn(clean.shape, generator=chance).to(clean)
-        return clean + noise * model.bin_noise()
+        noise = (torch.randn(clean.shape, generator=chance).to(clean) for _ in range(draws))
+        return [clean + one * model.bin_noise() for one in noise]
     # Bins share pixels, so that noise drawn bin by bin would be too strong.
     # Apple's backend has no sparse matrices.
     host = "cpu" if clean.device.type == "mps" else clean.device
     mean = intensity.expected(clean, transform.dof / transform.grid.shape[1])
-    expected = transform.render(mean.to(host)).cpu() / intensity.gain
-    counts = torch.poisson(expected, chance)
-    return intensity(intensity.gain * transform(counts.numpy())).to(clean.device)
+    expected = transform.unfold(mean.to(host) / intensity.gain).cpu()
+    counted = (torch.poisson(expected, chance).numpy() for _ in range(draws))
+    return [intensity(intensity.gain * transform(one)).to(clean.device) for one in counted]

@@ -219,7 +219,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         intensity, chance = prepared.intensity, torch.Generator().manual_seed(prepared.seed)
         model, history, held_out = self._train(stabilised, binner, prepared.seed, chance)
         model.measure_fixed(stabilised)
-        calibrate(model, held_out, lambda x: redraw(x, model, binner.transform, intensity, chance))
+        detector = (model, binner.transform, intensity, chance)
+        calibrate(model, held_out, lambda x, draws: redraw(x, draws, *detector))
         offset = angle_offset(model, stabilised, intensity, binner.grid, binner.transform.weight)
         units, dose = prepared.q_units, prepared.dose
         self.fitted_ = Fitted(

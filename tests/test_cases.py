@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import cases
 from py4dstem_rrvae import RRVAE, simulate
-from py4dstem_rrvae.simulate import CASES, PUBLISHED, Scan, intensities, recorded
+from py4dstem_rrvae.simulate import CASES, PUBLISHED, Scan, intensities, noise_free, recorded
 from py4dstem_rrvae.sites import at_sites, sites
 
 MEASURED = [name for name in PUBLISHED if name.startswith("measured")]
@@ -52,6 +52,15 @@ def test_second_call_reads_the_file_of_the_first(cache, scans, monkeypatch):
     monkeypatch.setitem(simulate.recorded.__globals__, "intensities", None)
     again = recorded("zns", reduced=True, cache=cache)
     np.testing.assert_array_equal(again.patterns, scans["zns"].patterns)
+
+
+def test_noise_free_patterns_are_what_counts_are_drawn_from(cache, scans):
+    counted, clean = scans["zns"], noise_free("zns", reduced=True, cache=cache)
+    assert clean.electrons is None
+    expected = counted.electrons * clean.patterns.astype(float)
+    # Squares of Poisson deviations have the mean of the counts.
+    squared = (counted.patterns - expected) ** 2
+    assert squared.mean() == pytest.approx(expected.mean(), rel=0.02)
 
 
 def test_the_dose_is_drawn_anew(cache, scans):

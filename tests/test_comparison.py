@@ -11,10 +11,13 @@ import torch
 from benchmarks import scores
 from benchmarks.compare import Job, collect, jobs, markdown, work
 from benchmarks.latent_planes import draw
-from benchmarks.methods import Spectra, SymmetryScores
+from benchmarks.methods import Spectra, SymmetryScores, fit
 from benchmarks.peers.run import Scale
 from benchmarks.plain import Plain
 from benchmarks.problems import PROBLEMS
+from benchmarks.scans import SCANS, scan
+from py4dstem_rrvae import RRVAE
+from py4dstem_rrvae.core.training import History
 
 SMALL = "lobes-24-5000"
 
@@ -82,10 +85,10 @@ def test_a_peer_needs_its_python(tmp_path):
         Job.of("atomai", SMALL, 0, 300, 2).run(tmp_path, None)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", [p for p in PROBLEMS if p not in SCANS])
 def test_the_truth_has_perfect_figures(name):
     problem = PROBLEMS[name](300)
-    truth = problem.fresh
+    truth = problem.truth
     assert problem.train.shape == problem.expected.shape
     z = np.column_stack([truth.label, 0.1 * truth.deformation])
     found = problem.figures(z, -truth.angle, problem.expected)
@@ -117,39 +120,94 @@ def test_the_plain_vae_knows_one_turn_only(plain, problem):
     torch.testing.assert_close(model._log_marginal(x, harmonics), want, rtol=1e-4, atol=1e-2)
     turned = model.polar(harmonics, torch.ones(5)) - model.polar(harmonics, torch.zeros(5))
     assert turned.abs().max() > 0.01
-    assert plain.expected(problem.fresh.frames).shape == problem.expected.shape
+    assert plain.expected(problem.fresh).shape == problem.expected.shape
 
 
 def test_the_plain_vae_sees_the_turn(plain, problem):
-    z, none = plain.encode(problem.fresh.frames)
+    z, none = plain.encode(problem.fresh)
     assert none is None
-    assert scores.leak(z, problem.fresh) > 0.2
+    assert scores.leak(z, problem.truth) > 0.2
 
 
 def test_hand_made_invariants(problem):
     spectra = Spectra(problem.train, 10)
-    z, found = spectra.encode(problem.fresh.frames)
-    assert scores.accuracy(z, problem.fresh.label) > 0.98
-    assert max(scores.angle_error_over_bound(problem.fresh, found)) < 1.2
-    z, _ = SymmetryScores().encode(problem.fresh.frames)
+    z, found = spectra.encode(problem.fresh)
+    assert scores.accuracy(z, problem.truth.label) > 0.98
+    assert max(scores.angle_error_over_bound(problem.truth, found)) < 1.2
+    z, _ = SymmetryScores().encode(problem.fresh)
     assert z.shape == (300, 12) and np.isfinite(z).all()
-    assert scores.accuracy(z, problem.fresh.label) > 0.98
-    assert scores.leak(z, problem.fresh) < 0.1
+    assert scores.accuracy(z, problem.truth.label) > 0.98
+    assert scores.leak(z, problem.truth) < 0.1
 
 
 def test_angular_power_spectra_cannot_tell_twisted_rings_apart():
     problem = PROBLEMS["twisted_rings-24-5000"](600)
-    z, _ = Spectra(problem.train, 10).encode(problem.fresh.frames)
-    assert scores.accuracy(z, problem.fresh.label) < 0.5
+    z, _ = Spectra(problem.train, 10).encode(problem.fresh)
+    assert scores.accuracy(z, problem.truth.label) < 0.5
 
 
 @pytest.mark.parametrize("intensity", ["unit", "standard"])
 def test_scales_of_the_peers_invert(intensity, problem):
     scale = Scale(problem.train, intensity)
-    scaled = scale(problem.fresh.frames)
+    scaled = scale(problem.fresh)
     assert scaled.dtype == np.float32
-    np.testing.assert_allclose(scale.invert(scaled), problem.fresh.frames, atol=1e-3)
+    np.testing.assert_allclose(scale.invert(scaled), problem.fresh, atol=1e-3)
     if intensity == "unit":
         assert scale(problem.train).max() == 1 and scaled.min() == 0
     else:
         assert scaled.std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def wandering(tmp_path_factory):
+    return scan(0, "measured_silicon", n_bin=2, reduced=True, cache=tmp_path_factory.mktemp("scan"))
+
+
+def test_windows_of_a_scan_lie_about_the_beam(wandering):
+    n, size, _ = wandering.train.shape
+    assert n == wandering.at.kind.size and size % 2 == 1
+    assert np.abs(wandering.center - (size - 1) / 2).max() <= 0.5 + 1e-9
+    index = np.arange(size)
+    for patterns in (wandering.train, wandering.expected):
+        weight = patterns / patterns.sum(axis=(1, 2), keepdims=True)
+        com = np.stack([weight.sum(2) @ index, weight.sum(1) @ index], axis=1)
+        assert np.abs((com - wandering.center).mean(axis=0)).max() < 0.1
+
+
+def test_two_draws_of_a_scan_differ_by_noise_alone(wandering):
+    deviation = wandering.fresh - wandering.expected
+    assert (deviation**2).mean() == pytest.approx(wandering.expected.mean(), rel=0.05)
+    other = wandering.train - wandering.expected
+    assert abs(np.mean(deviation * other)) < 0.02 * wandering.expected.mean()
+
+
+def test_figures_of_a_scan_know_the_truth_from_nothing(wandering):
+    at, n = wandering.at, len(wandering.train)
+    names = np.unique(at.kind)
+    truth = np.searchsorted(names, at.kind.ravel())[:, None] + np.zeros((n, 2))
+    good = wandering.figures(truth, -at.azimuth.ravel(), wandering.expected)
+    assert good["accuracy"] > 0.99 and good["ari"] == 1
+    assert good["turn"] < 1 and good["reconstruction"] == 0
+    chance = np.random.default_rng(0)
+    bad = wandering.figures(
+        chance.normal(size=(n, 2)), chance.uniform(0, 2 * np.pi, n), np.full(n, np.nan)
+    )
+    assert bad["accuracy"] < 0.5 and abs(bad["ari"]) < 0.1
+    assert bad["turn"] > 45 and "reconstruction" not in bad
+
+
+def test_a_scan_is_told_to_ours_with_its_geometry(wandering, monkeypatch):
+    seen = []
+    monkeypatch.setattr(RRVAE, "fit", lambda self, frames: seen.append(frames) or self)
+    monkeypatch.setattr(RRVAE, "history_", History(train_loss=[0.0]), raising=False)
+    geometry = json.loads(json.dumps(wandering.geometry))
+    fit(wandering.train, {"method": "rrvae", "seed": 0, "geometry": geometry})
+    np.testing.assert_allclose(seen[0].center, wandering.center)
+    np.testing.assert_allclose(seen[0].matrix, wandering.matrix)
+
+
+def test_tables_of_scans_have_their_own_columns():
+    entry = {"problem": "zns", "method": "pca-2", "seeds": 0, "epochs": 0, "patterns": 2000}
+    title, _, head = markdown([entry]).splitlines()[:3]
+    assert title == "### Scan: zns"
+    assert "turn error, degrees" in head and "deformation" not in head

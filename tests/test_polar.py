@@ -206,6 +206,30 @@ def test_render_keeps_the_dose():
     )
 
 
+@pytest.mark.parametrize("mask", [None, "beam stop"])
+def test_unfolded_frames_have_the_bins_they_were_made_from(mask):
+    geometry = detector(mask=None if mask is None else beam_stop())
+    operator = BinOperator(geometry, PolarGrid(15.0, 13, 64))
+    sharp = np.hypot(*q_of(geometry)) < 9
+    bins = operator(torch.tensor(sharp[None] * 300.0, dtype=torch.float32))
+
+    def misfit(frames):
+        """Mean square in units of counting noise, over the bins that are used."""
+        apart = (operator(frames) - bins).square() / (bins + 1)
+        return apart[:, operator.weight > 0].mean()
+
+    assert misfit(operator.render(bins)) > 1
+    unfolded = operator.unfold(bins)
+    assert misfit(unfolded) < 0.02
+    assert (unfolded >= 0).all()
+
+
+def test_unfolding_leaves_what_is_smooth_as_it_is():
+    operator = BinOperator(detector(), PolarGrid(15.0, 10, 32))
+    even = operator.area[None] * 2.0
+    torch.testing.assert_close(operator.unfold(even), operator.render(even))
+
+
 @pytest.mark.parametrize("angle", [0.0, 1.0, np.pi / 2, 2.5, -2.0])
 def test_center_of_mass_points_from_the_row_axis_towards_the_column_axis(angle):
     row, col = q_of(detector())

@@ -51,7 +51,7 @@ def calibrated(trained, unseen, model):
     transform = BinTransform(fitted.detector, fitted.grid)
     chance = torch.Generator().manual_seed(0)
     x = fitted.intensity(transform(unseen.frames))
-    calibrate(model, x, lambda c: redraw(c, model, transform, fitted.intensity, chance))
+    calibrate(model, x, lambda c, n: redraw(c, n, model, transform, fitted.intensity, chance))
     return model
 
 
@@ -141,7 +141,7 @@ def test_redrawn_patterns_are_counted_ones(trained, brightness):
     counted = np.random.default_rng(0).poisson(np.full((400, 32, 32), brightness))
     one = fitted.intensity(transform(counted))
     clean = one.mean(dim=0).expand(400, -1, -1)
-    other = redraw(clean, fitted.model, transform, fitted.intensity, chance)
+    (other,) = redraw(clean, 1, fitted.model, transform, fitted.intensity, chance)
     # No counts come from beyond the circle, where the last ring's pixels reach.
     inside = slice(0, -1)
     counts = fitted.intensity.invert(other).mean(dim=(0, 2))[inside]
@@ -151,10 +151,32 @@ def test_redrawn_patterns_are_counted_ones(trained, brightness):
     np.testing.assert_allclose(scatter, one.var(dim=0).mean(dim=-1), rtol=0.15)
 
 
+def disc(fitted, counts):
+    """Expected counts of a disc with the sharp edge that no pattern of `synthetic` has."""
+    index = np.moveaxis(np.indices(fitted.detector.shape), 0, -1)
+    q = np.linalg.norm((index - fitted.detector.center) @ fitted.detector.matrix.T, axis=-1)
+    inside = q < 0.6 * fitted.grid.radius_max
+    return inside * (counts / inside.sum())
+
+
+def test_redrawing_keeps_sharp_edges(trained):
+    fitted, chance = trained.fitted_, torch.Generator().manual_seed(0)
+    transform = BinTransform(fitted.detector, fitted.grid)
+    bins = transform(disc(fitted, 2e5)[None])
+    clean = fitted.intensity(bins)
+    again = redraw(clean, 50, fitted.model, transform, fitted.intensity, chance)
+    # Noise of 50 draws is 0.14 standard deviations; `render` alone is off by 3 at the edge.
+    off = (torch.cat(again).mean(dim=0) - clean[0]).square().mean()
+    assert off < 0.1
+    blurred = fitted.intensity(transform(transform.render(bins).numpy()))
+    assert (blurred - clean).square().mean() > 1
+
+
 def test_data_that_are_no_counts_get_the_noise_of_the_model(trained):
     fitted, chance = trained.fitted_, torch.Generator().manual_seed(0)
     clean = torch.zeros(400, *fitted.grid.shape)
-    noisy = redraw(clean, fitted.model, None, Intensity("linear"), chance)
+    noisy, other = redraw(clean, 2, fitted.model, None, Intensity("linear"), chance)
+    assert not torch.equal(noisy, other)
     want = fitted.model.bin_noise().square().mean(dim=-1)
     np.testing.assert_allclose(noisy.var(dim=0).mean(dim=-1), want, rtol=0.1)
 
@@ -195,12 +217,14 @@ def test_coverage_and_angle_at_full_size(counts):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("scene", SCENES)
-def test_coverage_on_other_patterns(scene):
-    z, angle = SCENES[scene](100_000, 0, 50)
+def test_coverage_on_other_patterns(scene, seed):
+    z, angle = SCENES[scene][0](100_000, seed, 50)
     assert z.shape[1] >= 1
-    # Of graphene the true angles are not known; about their mean they scatter less than that. Five
-    # points are not reached on it: 71 and 73 % here, 58 and 88 % with another seed of the training.
-    graphene = scene == "graphene"
-    for deviation in z.T if graphene else (*z.T, angle):
-        np.testing.assert_allclose(coverage(deviation, TWO), TWO, atol=0.12 if graphene else 0.08)
+    for deviation in z.T:
+        np.testing.assert_allclose(coverage(deviation, TWO), TWO, atol=0.06)
+    # Where two turns are about as probable, the angle jumps, and no width makes that normal: a
+    # quarter of the positions of the measured-like lattice.
+    if scene != "measured-like silicon":
+        np.testing.assert_allclose(coverage(angle, TWO), TWO, atol=0.07)

@@ -187,6 +187,7 @@ PEERS = {"atomai": AtomAI, "pyroved": PyroVED}
 
 
 def fit(train: np.ndarray, options: dict[str, Any]) -> Peer:
+    options.pop("geometry", None)  # they see pixels
     chosen = Options(**options)
     return PEERS[chosen.peer](train, chosen)
 

@@ -21,7 +21,7 @@ MOST_DRAWS = 64
 # Fewer deviations than this calibrate nothing.
 FEWEST = 50
 
-Redraw = Callable[[Tensor], Tensor]
+Redraw = Callable[[Tensor, int], list[Tensor]]
 
 
 @torch.no_grad()
@@ -29,10 +29,14 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
     """Make `z_std` and `angle_std` what noise moves z and the angle by.
 
     The posterior's width takes the encoder for an ideal one, z for known where it judges the angle,
-    and counting noise for Gaussian; all three are optimistic. So noise is drawn several times on
-    the model's own patterns. The variances of z are refitted to how far z then lies from its mean
-    over the draws, and one factor for each latent and one for the angle bring 68 % and 95 % of the
+    and counting noise for Gaussian; all three are optimistic. So noise is drawn several times. The
+    variances of z are refitted to how far z of the model's own patterns lies from its mean over the
+    draws, and one factor for each latent and one for the angle bring 68 % and 95 % of the
     deviations within one and two standard deviations, as nearly as one factor can do both.
+
+    For the angle the held-out patterns themselves are counted anew. Their own noise, which is then
+    in them twice, moves z too far, but the angle's error is taken from where it was; and what the
+    decoder lacks of them lets the angle move more than the model's patterns do.
 
     Parameters
     ----------
@@ -41,7 +45,7 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
     held_out : Tensor, shape (n, R, A)
         Patterns that were not trained on.
     redraw
-        Stabilised patterns (n, R, A) as measured anew, of expected ones.
+        Stabilised patterns (n, R, A) as measured so many times anew, of expected ones.
     """
     model.spread.fill_(1.0)
     model.angle_spread.fill_(1.0)
@@ -51,14 +55,13 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
     for x in chosen.split(CHUNK):
         seen = model.infer(x)
         clean = model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
-        again = [redraw(clean) for _ in range(draws)]
-        codes = [model.infer(one) for one in again]
-        z = torch.stack([code.z for code in codes])
+        again = redraw(clean, draws)
+        z = torch.stack([model.encode(one)[0] for one in again])
         move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))
         # A width is asked of real patterns, which are not quite the model's: of both.
         moves += [move.flatten(0, 1)] * 2
         drawn.append(torch.cat([*again, x.repeat(draws, 1, 1)]))
-        turns += [_turned(seen, code) for code in codes]
+        turns += [_turned(seen, model.infer(one)) for one in redraw(x, draws)]
     redrawn, move, turn = torch.cat(drawn), torch.cat(moves), torch.cat(turns)
     if len(move) >= FEWEST:
         model.refit_widths(redrawn, move.square())

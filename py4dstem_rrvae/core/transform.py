@@ -150,7 +150,7 @@ class BinTransform:
         self.weight = self._common.weight.to(self.device)
         self.dof = self._common.dof.to(self.device)
         self.detector, self.grid, self.mean = detector, grid, mean
-        self.render = self._common.render
+        self.render, self.unfold = self._common.render, self._common.unfold
         reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1)
         row, col = (int(np.ceil(r)) + 1 for r in reach)
         self._half, self._size = (row, col), (2 * row + 2, 2 * col + 2)

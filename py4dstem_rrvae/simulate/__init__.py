@@ -12,7 +12,7 @@ from ..datasets import Microscope, Scan, Simulation, counts, load, save
 from .camera import Camera
 from .cases import CASES, PUBLISHED, Case, small
 from .multislice import intensities, vacuum
-from .recorded import recorded
+from .recorded import noise_free, recorded
 from .specimens import graphene, hbn, mos2, sheet, zincblende
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "intensities",
     "load",
     "mos2",
+    "noise_free",
     "recorded",
     "save",
     "sheet",

@@ -45,6 +45,36 @@ def recorded(
     ValueError
         If the case is unknown or cannot be simulated.
     """
+    electrons = find(case).electrons if electrons is None else electrons
+    simulation = noise_free(case, reduced=reduced, random_state=random_state, cache=cache)
+    noise = np.random.default_rng((random_state, 1))
+    drawn = counts(simulation, electrons, random_state=noise)
+    return replace(simulation, patterns=drawn, electrons=electrons)
+
+
+def noise_free(
+    case: str | Case,
+    *,
+    reduced: bool = False,
+    random_state: int = 0,
+    cache: str | Path | None = None,
+) -> Simulation:
+    """What `recorded` draws its counts from: the fraction of the electrons in each pixel.
+
+    Parameters
+    ----------
+    case, reduced, random_state, cache
+        As in `recorded`.
+
+    Returns
+    -------
+    Simulation with float32 patterns
+
+    Raises
+    ------
+    ValueError
+        If the case is unknown or cannot be simulated.
+    """
     name, case = (case if isinstance(case, str) else "custom"), find(case)
     case = small(case) if reduced else case
     path = Path(_user_cache() if cache is None else cache)
@@ -58,7 +88,7 @@ def recorded(
         part.replace(path)
     with np.load(path) as file:
         arrays = {field: file[field] for field in _stored(case)}
-    simulation = Simulation(
+    return Simulation(
         **arrays
         | {"symbols": tuple(arrays["symbols"].tolist())}
         | {field: arrays[field].item() for field in ("q_per_pixel", "q_ratio")}
@@ -68,10 +98,6 @@ def recorded(
         case=name,
         random_state=random_state,
     )
-    electrons = case.electrons if electrons is None else electrons
-    noise = np.random.default_rng((random_state, 1))
-    drawn = counts(simulation, electrons, random_state=noise)
-    return replace(simulation, patterns=drawn, electrons=electrons)
 
 
 def _stored(case: Case) -> list[str]:
