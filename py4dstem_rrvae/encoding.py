@@ -116,15 +116,17 @@ class Binner:
         """Which patterns each operator serves, the operator, and what of them it takes."""
         return self.transform.operators(patterns, self._origins(positions))
 
-    def evened(self, binned: Tensor, positions: Positions, mean: FineMean) -> tuple[Binner, Tensor]:
-        """Binner that knows the scan's mean, and ``binned (n, R, A)`` as it would have made them.
+    def knowing(self, mean: FineMean) -> Binner:
+        """The same with the scan's mean; operators are shared."""
+        other = copy.copy(self)
+        other.mean, other._recipe = mean, (*self._recipe[:-1], mean)
+        other.transform = self.transform.knowing(mean)
+        return other
 
-        `binned` come from this one, which does not know it.
-        """
-        detector, grid, origins, wander, device, _ = self._recipe
-        knowing = Binner(detector, grid, origins, wander, device, mean)
-        assert origins is not None
-        return knowing, knowing.transform.evened(binned, origins[positions])
+    def evened(self, binned: Tensor, positions: Positions) -> Tensor:
+        """What a binner that knows the mean makes of ``binned (n, R, A)`` by one that did not."""
+        origins = self._origins(positions)
+        return binned if origins is None else self.transform.evened(binned, origins)
 
     def _origins(self, positions: Positions) -> FloatArray | None:
         return None if self.origins is None else self.origins[positions]

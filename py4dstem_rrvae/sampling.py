@@ -117,8 +117,8 @@ def draw(
     binned = binned[np.argsort(where)].to(binner.transform.device)
     sums = [part.sums for _, part in parts if part.sums is not None]
     if sums:
-        mean = FineMean.of(reduce(add, sums))
-        binner, binned = binner.evened(binned, np.sort(where), mean)
+        binner = binner.knowing(FineMean.of(reduce(add, sums)))
+        binned = binner.evened(binned, np.sort(where))
     return Drawn(frames, binner, binned, all(part.counts for _, part in parts))
 
 

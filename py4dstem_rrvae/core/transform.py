@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -24,7 +25,7 @@ Own = NDArray[np.intp] | slice
 STEPS = 8
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Phase:
     """Bins of windows in which the beam stands at one fraction of a pixel.
 
@@ -34,13 +35,10 @@ class Phase:
         For the windows.
     even : Tensor, shape (R, A)
         Area of the common bins over that of these.
-    mean : FineMean or None
-        Of the scan.
     """
 
     operator: BinOperator
     even: Tensor
-    mean: FineMean | None
 
     def __call__(self, windows: Frames) -> Tensor:
         """Bins (n, R, A) of ``windows (n, h, w)``."""
@@ -52,18 +50,16 @@ class Phase:
         detector = self.operator.detector
         return pixel_cells(detector, radial_cells(detector, self.operator.grid.reach))
 
-    @cached_property
-    def expected(self) -> Tensor:
+    def expected(self, mean: FineMean) -> Tensor:
         """Bins of the mean pattern, and their change per pixel along rows and columns: (3, R, A).
 
         The operator stays as the beam moves on: it serves all origins nearest to its own.
         """
-        assert self.mean is not None
         detector, step = self.operator.detector, 1 / STEPS
         row, col = detector.center
         around = [(0, 0), (step, 0), (-step, 0), (0, step), (0, -step)]
         places = [replace(detector, center=(row + i, col + j)) for i, j in around]
-        here, *beside = self(np.stack([self.mean.on(place) for place in places]))
+        here, *beside = self(np.stack([mean.on(place) for place in places]))
         slopes = [(beside[k] - beside[k + 1]) / (2 * step) for k in (0, 2)]
         return torch.stack([here, *slopes])
 
@@ -149,13 +145,27 @@ class BinTransform:
         self._common = BinOperator(common, grid, self._host)
         self.weight = self._common.weight.to(self.device)
         self.dof = self._common.dof.to(self.device)
-        self.detector, self.grid, self.mean = detector, grid, mean
+        self.detector, self.grid = detector, grid
         self.render, self.unfold = self._common.render, self._common.unfold
         reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1)
         row, col = (int(np.ceil(r)) + 1 for r in reach)
         self._half, self._size = (row, col), (2 * row + 2, 2 * col + 2)
         self._kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
         self._phase: Callable[..., Phase] = lru_cache(maxsize=256)(self._make_phase)
+        self._know(mean)
+
+    def knowing(self, mean: FineMean) -> BinTransform:
+        """The same with a scan's mean; operators are shared."""
+        other = copy.copy(self)
+        other._know(mean)
+        return other
+
+    def _know(self, mean: FineMean | None) -> None:
+        self.mean = mean
+        if mean is not None:
+            self._expected = lru_cache(maxsize=256)(lambda phase: phase.expected(mean).cpu())
+            bins = self._common.bin(mean.on(self.detector)[None])[0]
+            self._reference = bins.to(self.device)
 
     def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:
         """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
@@ -200,16 +210,9 @@ class BinTransform:
         strength = (binned.flatten(1) @ reference.flatten()) / reference.square().sum()
         excess = torch.empty_like(binned)
         for place in self._places(origins):
-            here = torch.tensordot(place.terms, place.phase.expected.cpu(), dims=1)
+            here = torch.tensordot(place.terms, self._expected(place.phase), dims=1)
             excess[place.own] = here.to(excess) - reference
         return binned - strength[:, None, None] * excess * (self.weight > 0)
-
-    @cached_property
-    def _reference(self) -> Tensor:
-        """Bins (R, A) of the mean pattern about the common centre."""
-        assert self.mean is not None
-        frame = self.mean.on(self.detector)
-        return self._common.bin(frame[None])[0].to(self.device)
 
     def _places(self, origins: FloatArray) -> Iterator[Place]:
         """Patterns whose beam stands at one place, to an eighth of a pixel, place by place."""
@@ -234,4 +237,4 @@ class BinTransform:
         row, col = (whole + k / STEPS for whole, k in zip(self._half, part, strict=True))
         detector = Detector(self._size, (row, col), self.detector.matrix, mask)
         operator = BinOperator(detector, self.grid, self._host)
-        return Phase(operator, self._common.area / operator.area.clamp(min=1e-6), self.mean)
+        return Phase(operator, self._common.area / operator.area.clamp(min=1e-6))
