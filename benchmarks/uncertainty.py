@@ -27,6 +27,8 @@ from .cases import frames
 from .quality import table
 
 Array = NDArray[np.float64]
+# Deviations of z and angle of a scene, counts and seed.
+Others = dict[tuple[str, int, int], tuple[Array, Array]]
 DOSES = (200, 1000, 5000, 20_000, 100_000)
 ORDERS = (1, 2, 3, 4, 6, 0)
 NOMINAL = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.6827, 0.8, 0.9, 0.95, 0.99])
@@ -95,7 +97,7 @@ def simulated(case: str, counts: int, seed: int, draws: int) -> tuple[Array, Arr
 SCENES: dict[str, tuple[Callable[[int, int, int], tuple[Array, Array]], tuple[int, ...]]] = {
     "twisted rings": (rings, DOSES),
     "graphene": (partial(simulated, "graphene"), DOSES[-2:]),
-    "measured-like silicon": (partial(simulated, "measured_silicon"), DOSES[-1:]),
+    "measured-like silicon": (partial(simulated, "measured_silicon"), (200_000,)),
 }
 """Other data, and the doses it is shown at."""
 
@@ -132,7 +134,7 @@ def deviations(
     turn = np.exp(1j * (fold * np.nan_to_num(angle))[:, same])
     off = np.angle(turn / turn.mean(axis=0)) / fold[:, same]
     return (
-        np.abs(less * (z - z.mean(axis=0)) / z_std).reshape(-1, z.shape[-1]),
+        np.abs(less * (z - z.mean(axis=0)) / z_std).reshape(fold.size, -1),
         np.abs(less * off / angle_std[:, same]).ravel(),
     )
 
@@ -171,7 +173,7 @@ def report(results: list[Result]) -> None:
     ])  # fmt: skip
 
 
-def report_others(found: dict[tuple[str, int, int], tuple[Array, Array]]) -> None:
+def report_others(found: Others) -> None:
     table("Coverage on other data", [
         {
             "patterns": scene,
@@ -189,14 +191,13 @@ def covered(deviation: Array) -> str:
     return f"{100 * one:.0f} / {100 * two:.0f}"
 
 
-def figures(results: list[Result], folder: Path) -> None:
+def figures(results: list[Result], found: Others, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in (
-        ("fold_confusion", draw_confusion),
-        ("coverage", draw_coverage),
-        ("angle_error", draw_error),
+    for name, figure in (
+        ("fold_confusion", draw_confusion(results)),
+        ("coverage", draw_coverage(results, found)),
+        ("angle_error", draw_error(results)),
     ):
-        figure = draw(results)
         FigureCanvasAgg(figure)
         figure.savefig(folder / f"{name}.png", dpi=110)
 
@@ -222,20 +223,33 @@ def draw_confusion(results: list[Result]) -> Figure:
     return figure
 
 
-def draw_coverage(results: list[Result]) -> Figure:
+def draw_coverage(results: list[Result], found: Others) -> Figure:
+    """Of z and the angle of `results`, a curve a dose, and of z of the other data."""
     doses = sorted({r.counts for r in results})
-    figure = Figure(figsize=(8.4, 4.1), layout="constrained")
-    for ax, name in zip(figure.subplots(1, 2, sharey=True), ("z", "angle"), strict=True):
+    scenes = list(dict.fromkeys(scene for scene, _, _ in found))
+    curves = {
+        name: {
+            f"{dose:,} counts": [getattr(r, name).ravel() for r in results if r.counts == dose]
+            for dose in doses
+        }
+        for name in ("z", "angle")
+    } | {
+        "z, other data": {
+            scene: [z.ravel() for (name, _, _), (z, _) in found.items() if name == scene]
+            for scene in scenes
+        }
+    }
+    figure = Figure(figsize=(11.0, 4.1), layout="constrained")
+    for ax, (title, parts) in zip(
+        figure.subplots(1, len(curves), sharey=True), curves.items(), strict=True
+    ):
         ax.fill_between([0, 1], [-0.05, 0.95], [0.05, 1.05], color="0.9", label="within 5 points")
         ax.plot([0, 1], [0, 1], color="0.5", lw=1)
-        for k, dose in enumerate(doses):
-            parts = [getattr(r, name).ravel() for r in results if r.counts == dose]
-            ax.plot(
-                NOMINAL, coverage(np.concatenate(parts)), ".-", color=f"C{k}", label=f"{dose:,}"
-            )
-        ax.set(title=name, xlabel="nominal share within the interval", xlim=(0, 1), ylim=(0, 1))
+        for label, deviations in parts.items():
+            ax.plot(NOMINAL, coverage(np.concatenate(deviations)), ".-", label=label)
+        ax.set(title=title, xlabel="nominal share within the interval", xlim=(0, 1), ylim=(0, 1))
+        ax.legend(fontsize=8, loc="upper left")
     figure.axes[0].set_ylabel("observed share")
-    figure.axes[0].legend(title="counts", fontsize=8)
     return figure
 
 
@@ -249,7 +263,7 @@ def draw_error(results: list[Result]) -> Figure:
     for level, style, label in ((0.674, "-", "optimum"), (0.81, "--", "1.2 x optimum")):
         ax.axhline(level, color="0.5", lw=1, ls=style)
         # Beside the axes, where no curve goes.
-        ax.text(1.01, level, label, transform=ax.get_yaxis_transform(), va="center", color="0.4")
+        ax.text(1.02, level, label, transform=ax.get_yaxis_transform(), va="center", color="0.4")
     ax.set(xscale="log", xlabel="counts per pattern", ylim=(0.45, 0.9))
     ax.set_ylabel("median angle error / Cramér-Rao bound")
     ax.legend(fontsize=8, ncols=5, loc="lower center", columnspacing=1.2)
@@ -264,14 +278,15 @@ def main() -> None:
     options = parser.parse_args()
     results = [measure(c, s, options.draws) for c in DOSES for s in range(options.seeds)]
     report(results)
-    report_others({
+    found = {
         (name, c, s): scene(c, s, options.draws)
         for name, (scene, doses) in SCENES.items()
         for c in doses
         for s in range(options.seeds)
-    })  # fmt: skip
+    }
+    report_others(found)
     if options.figure_dir:
-        figures(results, options.figure_dir)
+        figures(results, found, options.figure_dir)
 
 
 if __name__ == "__main__":
