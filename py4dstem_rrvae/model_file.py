@@ -20,7 +20,7 @@ from .core.model import LatentModel
 from .core.training import History
 
 KEY = "py4dstem_rrvae"
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def test_history_holds_the_divergence_of_each_latent(halves):
 
 def test_weights_of_the_best_epoch_are_kept(halves):
     # A rate at which the last epoch is not the best one.
-    schedule = Schedule(max_epochs=12, batch_size=16, learning_rate=1e-1)
+    schedule = Schedule(max_epochs=12, batch_size=16, learning_rate=4e-2)
     model, history = run(halves, schedule, model=keeps_its_noise(halves[0]))
     best = min(history.validation_loss)
     assert history.validation_loss[history.best_epoch] == best < history.validation_loss[-1]

@@ -8,9 +8,11 @@ A real function of the angle is held as its coefficients ``c (B, K)``:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 # A symmetry is taken as broken, and an angle as defined, when the harmonics that break it hold this
 # much energy in units of the noise: their expected log-likelihood ratio is half of it, and noise
@@ -27,6 +29,8 @@ FOLDS = (12, 10, 8, 6, 5, 4, 3, 2)
 # Angles a posterior is evaluated at, per harmonic; with harmonics a power of two, a grid that holds
 # one peak of a 2-, 3-, 4- or 6-fold pattern holds all of them.
 OVERSAMPLING = 12
+# A peak is narrow when it curves more than this in one step of the grid, in nats.
+NARROW = 0.5
 
 
 def evaluate(coefficients: Tensor, n: int) -> Tensor:
@@ -37,9 +41,19 @@ def evaluate(coefficients: Tensor, n: int) -> Tensor:
 
 def shifted(coefficients: Tensor, theta: Tensor) -> Tensor:
     """Coefficients of ``f(. + theta)``, for ``theta (B,)``, or with axes of 1 to broadcast."""
-    order = torch.arange(coefficients.shape[-1], device=theta.device)
-    phase = theta[..., None] * order
-    return coefficients * torch.complex(phase.cos(), phase.sin())
+    return coefficients * _phase(coefficients, theta)
+
+
+def _phase(coefficients: Tensor, theta: Tensor) -> Tensor:
+    """``exp(i m theta)`` of each order m of the coefficients."""
+    phase = theta[..., None] * _orders(coefficients)
+    return torch.polar(torch.ones_like(phase), phase)
+
+
+def _orders(coefficients: Tensor) -> Tensor:
+    return torch.arange(
+        coefficients.shape[-1], device=coefficients.device, dtype=coefficients.real.dtype
+    )
 
 
 def peak(coefficients: Tensor, n: int) -> Tensor:
@@ -53,45 +67,70 @@ def peak(coefficients: Tensor, n: int) -> Tensor:
     return (k + step) * (2 * math.pi / n)
 
 
-def from_peak(coefficients: Tensor) -> Tensor:
-    """Coefficients of f with its angle counted from f's maximum, (B, K)."""
-    n = OVERSAMPLING * (coefficients.shape[-1] - 1)
-    return shifted(coefficients, peak(coefficients.detach(), n))
-
-
 def at_zero(coefficients: Tensor) -> Tensor:
     """Values (B,) at the angle 0."""
     real = coefficients.real
     return 2 * real.sum(dim=-1) - real[..., 0]
 
 
-def log_mean_exp(coefficients: Tensor) -> Tensor:
-    """Logarithm of the circular mean of ``exp(f)``, (B,), for an f from `from_peak`.
+def log_mean_exp(coefficients: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithm of the circular mean of ``exp(f)``, (B,), and the maximum of f, (B,).
 
-    The grid then holds the peak. A peak narrower than the grid, as at high dose, counts with its
-    area as a Gaussian of its curvature.
+    The second has no gradient.
     """
-    n = OVERSAMPLING * (coefficients.shape[-1] - 1)
-    step = 2 * math.pi / n
-    values = evaluate(coefficients, n)
-    order = torch.arange(coefficients.shape[-1], device=coefficients.device)
-    sharpness = 2 * (order.square() * coefficients.real).sum(dim=-1) * step**2
-    sharp = sharpness.clamp(min=0.5)
-    k = torch.arange(-8, 9, device=coefficients.device)
-    on_grid = _log_sum_exp(-0.5 * sharp[..., None] * k.square())
-    narrow = torch.where(sharpness > 0.5, 0.5 * (2 * math.pi / sharp).log() - on_grid, 0.0)
-    return _log_sum_exp(values) - math.log(n) + narrow
+    value, highest = _LogMeanExp.apply(coefficients)
+    return value, highest
 
 
-def _log_sum_exp(values: Tensor) -> Tensor:
-    return _below_top(values).exp().sum(dim=-1).log() + values.detach().amax(dim=-1)
+class _LogMeanExp(torch.autograd.Function):
+    """The mean on a grid that holds the peak; a narrower peak than its step counts as a Gaussian.
+
+    The gradient of ``log mean exp(f)`` with respect to ``c_m`` is twice the circular moment
+    ``E[exp(-i m theta)]`` of the density proportional to ``exp(f)``: one FFT of its values, instead
+    of some forty small steps back (a training step of 64 patterns: 1 of 9 ms).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        n, order = OVERSAMPLING * (coefficients.shape[-1] - 1), _orders(coefficients)
+        step = 2 * math.pi / n
+        to_peak = _phase(coefficients, peak(coefficients, n))
+        turned = coefficients * to_peak
+        values = evaluate(turned, n)
+        top = values.amax(dim=-1, keepdim=True)
+        density = _below_top(values, top).exp()
+        total = density.sum(dim=-1, keepdim=True)
+        # The peak's curvature in steps of the grid, what a Gaussian of it sums to there, and its
+        # variance there: where it is narrow, its true area and variance come in their place.
+        sharpness = 2 * (order.square() * turned.real).sum(dim=-1, keepdim=True) * step**2
+        sharp = sharpness.clamp(min=NARROW)
+        squares = torch.arange(-8, 9, device=order.device, dtype=order.dtype).square()
+        gaussian = (-0.5 * sharp * squares).clamp(min=-80).exp()
+        on_grid = gaussian.sum(dim=-1, keepdim=True)
+        narrow = 0.5 * (2 * math.pi / sharp).log() - on_grid.log()
+        value = top + total.log() - math.log(n) + narrow * (sharpness > NARROW)
+        if ctx.needs_input_grad[0]:
+            moments = torch.fft.rfft(density / total)[..., : len(order)]
+            excess = (gaussian @ squares)[..., None] / on_grid - 1 / sharp
+            moments += 0.5 * (order * step).square() * excess * (sharpness > NARROW)
+            moments[..., 1:] *= 2
+            ctx.save_for_backward(moments * to_peak.conj())
+        highest = at_zero(turned)
+        ctx.mark_non_differentiable(highest)
+        return value[..., 0], highest
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:  # type: ignore[override]
+        (slope,) = ctx.saved_tensors
+        return gradient[..., None] * slope
 
 
-def _below_top(values: Tensor) -> Tensor:
+def _below_top(values: Tensor, top: Tensor) -> Tensor:
     """Values less the largest of their row, down to where exp gives nothing."""
     # Terms below exp(-80) of the largest leave the range of normal float32 numbers, where exp takes
     # 15 times as long (0.36 against 0.02 ms for 64 x 384).
-    return (values - values.detach().amax(dim=-1, keepdim=True)).clamp(min=-80)
+    return (values - top).clamp(min=-80)
 
 
 def fold(harmonics: Tensor, gain: Tensor | None = None, share: Tensor | None = None) -> Tensor:
@@ -219,7 +258,7 @@ def posterior(
     # Distance from the nearest of the fold's equivalent peaks, of every fold (rows) there is.
     period = 2 * math.pi / torch.arange(max(FOLDS) + 1, device=values.device).clamp(min=1)[:, None]
     distance = torch.remainder(offset + period / 2, period) - period / 2
-    squared = torch.softmax(_below_top(values), dim=-1) @ distance.square().T.to(values.dtype)
+    squared = torch.softmax(_below_top(values, values[:, :1]), dim=-1) @ distance.square().T.to(values.dtype)
     spread = squared.gather(-1, folds[:, None])[:, 0].sqrt()
     curvature = (2 * values[:, 0] - values[:, 1] - values[:, -1]) / step**2
     narrow = curvature.clamp(min=1e-12).rsqrt()
