@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import NMF, PCA
 
 from py4dstem_rrvae import RRVAE, describe
-from py4dstem_rrvae.core.training import HELD_OUT, PILOT_EPOCHS
+from py4dstem_rrvae.core.training import HELD_OUT, trial_epochs
 
 from . import scores, worker
 from .plain import Plain
@@ -34,10 +34,10 @@ class Ours:
     def __init__(self, train: np.ndarray, model: RRVAE) -> None:
         self.model = model.fit(train)
         history = self.model.history_
-        epochs = len(history.train_loss)
+        epochs, shown = len(history.train_loss), round((1 - HELD_OUT) * len(train))
         if history.background_start is not None:  # chosen by two short trials
-            epochs += 2 * min(PILOT_EPOCHS, self.model.max_epochs)
-        self.shown = round(epochs * (1 - HELD_OUT) * len(train))
+            epochs += 2 * trial_epochs(self.model._schedule(shown), shown)
+        self.shown = epochs * shown
 
     def encode(self, frames: np.ndarray) -> tuple[Array, Array]:
         codes = self.model.encode(frames)

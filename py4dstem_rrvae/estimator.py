@@ -48,9 +48,9 @@ from .sampling import (
 
 FloatArray = NDArray[np.float64]
 
-# On 336 patterns of graphene 45 epochs are 225 steps, and the second latent is not found yet: sites
-# told apart 0.70, after 400 epochs 0.86.
-EPOCHS, LEAST_STEPS = 45, 1200
+# 45 epochs of 2,000 patterns. On 336 patterns of graphene 45 epochs are 225 steps, and the second
+# latent is not found yet: sites told apart 0.70, after 400 epochs 0.86.
+STEPS, LEAST_EPOCHS = 1200, {"polar": 1, "coordinate": 45}
 LEARNING_RATE = {"polar": 5e-3, "coordinate": 1e-3}
 
 
@@ -89,8 +89,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Patterns drawn for training at most; fewer where the centre is unknown, or patterns come
         through `partial_fit`, and they would take more than 256 MiB.
     max_epochs, batch_size, learning_rate, beta
-        See `core.training.Schedule`. Epochs of None are 45, or as many as make 1,200 steps where
-        patterns are few; a rate of None is 5e-3, for "coordinate" 1e-3.
+        See `core.training.Schedule`. Epochs of None are as many as make 1,200 steps, for
+        "coordinate" at least 45; a rate of None is 5e-3, for "coordinate" 1e-3.
     schedule
         "one-cycle", or "constant" for one learning rate and all epochs.
     angle_prior
@@ -441,7 +441,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _schedule(self, n: int) -> Schedule:
         """How to train on n patterns."""
-        epochs = self.max_epochs or max(EPOCHS, -(-LEAST_STEPS // -(-n // self.batch_size)))
+        least = -(-STEPS // -(-n // self.batch_size))
+        epochs = self.max_epochs or max(least, LEAST_EPOCHS[self.architecture])
         rate = self.learning_rate or LEARNING_RATE[self.architecture]
         schedule = Schedule(epochs, self.batch_size, rate, self.beta)
         if self.schedule == "constant":

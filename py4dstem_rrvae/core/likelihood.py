@@ -114,7 +114,7 @@ class _Turning(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(harmonics, change, order)
         overlap = (change * harmonics.conj()).sum(dim=1).imag @ order
-        power = torch.view_as_real(harmonics).square().sum(dim=(1, 3))
+        power = torch.view_as_real(harmonics).square().sum(dim=1).sum(dim=-1)
         return overlap, power @ order.square()
 
     @staticmethod

@@ -40,8 +40,15 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class LatentModel(nn.Module):
-    """What training and the estimator ask of an architecture."""
+    """What training and the estimator ask of an architecture.
 
+    Attributes
+    ----------
+    small_steps : bool
+        Whether steps of training are so small that more than one thread would slow them down.
+    """
+
+    small_steps = False
     latent_dim: int
     background: nn.Parameter
     noise_variance: Tensor
@@ -142,6 +149,7 @@ class PolarRRVAE(LatentModel):
         Independent numbers among the bins of each ring.
     """
 
+    small_steps = True
     weight: Tensor
     scale: Tensor
     dof: Tensor
