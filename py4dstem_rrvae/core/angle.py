@@ -71,7 +71,7 @@ def log_mean_exp(coefficients: Tensor) -> tuple[Tensor, Tensor]:
 
     The second has no gradient.
     """
-    value, highest = _LogMeanExp.apply(coefficients)
+    value, highest = _LogMeanExp.apply(coefficients)  # type: ignore[no-untyped-call]
     return value, highest
 
 
@@ -84,7 +84,7 @@ class _LogMeanExp(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, coefficients: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(ctx: Any, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         orders = coefficients.shape[-1]
         n = OVERSAMPLING * (orders - 1)
         order, bend, count, steps = _grid(orders, coefficients.real.dtype, coefficients.device)
@@ -109,8 +109,8 @@ class _LogMeanExp(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:  # type: ignore[override]
-        (slope,) = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
+        slope: Tensor = ctx.saved_tensors[0]
         return gradient[..., None] * slope
 
 
@@ -260,7 +260,9 @@ def posterior(
     # Distance from the nearest of the fold's equivalent peaks, of every fold (rows) there is.
     period = 2 * math.pi / torch.arange(max(FOLDS) + 1, device=values.device).clamp(min=1)[:, None]
     distance = torch.remainder(offset + period / 2, period) - period / 2
-    squared = torch.softmax(_below_top(values, values[:, :1]), dim=-1) @ distance.square().T.to(values.dtype)
+    squared = torch.softmax(_below_top(values, values[:, :1]), dim=-1) @ distance.square().T.to(
+        values.dtype
+    )
     spread = squared.gather(-1, folds[:, None])[:, 0].sqrt()
     curvature = (2 * values[:, 0] - values[:, 1] - values[:, -1]) / step**2
     narrow = curvature.clamp(min=1e-12).rsqrt()

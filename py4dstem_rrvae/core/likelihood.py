@@ -23,7 +23,7 @@ class _Products(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, spectrum: Tensor, harmonics: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(spectrum, harmonics, weight)
@@ -33,7 +33,7 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, of_correlation: Tensor, of_squares: Tensor
     ) -> tuple[Tensor | None, Tensor, None]:
         spectrum, harmonics, weight = ctx.saved_tensors
@@ -82,7 +82,7 @@ def log_density(
     constant = constant - 0.5 * (weighted * signal).sum(dim=(1, 2))
     # In the sum over the bins an order above 0 stands for two.
     twice = 2.0 - (torch.arange(orders, device=signal.device) == 0).to(signal.dtype)
-    correlation, squares = _Products.apply(spectrum, harmonics, scaled * twice)
+    correlation, squares = _Products.apply(spectrum, harmonics, scaled * twice)  # type: ignore[no-untyped-call]
     if weight is None:
         return constant - squares, nn.functional.pad(correlation, (0, 1))
     energy = _energy_under_mask(scaled.sqrt() * harmonics, weight)
@@ -102,14 +102,13 @@ def _energy_under_mask(harmonics: Tensor, weight: Tensor) -> Tensor:
 
 
 class _Turning(torch.autograd.Function):
-    """Overlap (B,) of a change of D with its change as it turns, ``i m D``, and the latter's square.
+    """Overlap (B,) of a change of D with ``i m D``, its change in a turn, and the latter's square.
 
-    Sums over rings and orders m, of which `order` has the shape (M,). As in `_Products`, with the
-    gradients in two passes.
+    Sums over rings and orders m, with gradients in as few passes as in `_Products`.
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, harmonics: Tensor, change: Tensor, order: Tensor
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(harmonics, change, order)
@@ -119,9 +118,7 @@ class _Turning(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]
-        ctx: Any, of_overlap: Tensor, of_square: Tensor
-    ) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, of_overlap: Tensor, of_square: Tensor) -> tuple[Tensor, Tensor, None]:
         harmonics, change, order = ctx.saved_tensors
         turn = 1j * of_overlap[:, None, None] * order
         stretch = 2 * of_square[:, None, None] * order.square()
@@ -143,5 +140,6 @@ def drift(harmonics: Tensor, change: Tensor, variance: Tensor) -> Tensor:
         Of the noise.
     """
     order = torch.arange(harmonics.shape[-1], device=variance.device, dtype=variance.dtype)
-    overlap, turning = _Turning.apply(harmonics, change, order)
-    return overlap.square() / (turning * variance).clamp(min=1e-12)
+    overlap, turning = _Turning.apply(harmonics, change, order)  # type: ignore[no-untyped-call]
+    cost: Tensor = overlap.square() / (turning * variance).clamp(min=1e-12)
+    return cost

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many threads torch may take."""
+"""Work shared out among threads, where torch would rather share out every small operation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -22,3 +28,16 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def in_parallel(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """Results of some work on each of the parts, in their order.
+
+    Done by as many threads as torch may take, each of which works on a part alone; one after the
+    other in a thread of somebody else's, who shares out the cores already.
+    """
+    threads = min(torch.get_num_threads(), len(parts))
+    if threads < 2 or threading.current_thread() is not threading.main_thread():
+        return [work(part) for part in parts]
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))

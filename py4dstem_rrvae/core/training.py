@@ -282,7 +282,9 @@ class _Loop:
         for batch in order.split(self.schedule.batch_size):
             self.done += 1
             warm = min(1.0, self.done / self.warm_up) if self.warm_up else 1.0
-            loss, _ = self._loss(patterns.index_select(0, batch), self.generator, warm * self.schedule.beta)
+            loss, _ = self._loss(
+                patterns.index_select(0, batch), self.generator, warm * self.schedule.beta
+            )
             self.optimizer.zero_grad(set_to_none=False)
             loss.backward()
             self.optimizer.step()
