@@ -60,6 +60,12 @@ def peak(coefficients: Tensor, n: int) -> Tensor:
     return (k + step) * (2 * math.pi / n)
 
 
+def power(harmonics: Tensor) -> Tensor:
+    """Squared size of each order, over all rings: ``harmonics (..., R, M)`` to (..., M)."""
+    # Pairs are summed last: sums over an axis of two take as long as all the rest of `infer`.
+    return torch.view_as_real(harmonics).square().sum(dim=-3).sum(dim=-1)
+
+
 def at_zero(coefficients: Tensor) -> Tensor:
     """Values (B,) at the angle 0."""
     real = coefficients.real
@@ -158,7 +164,7 @@ def fold(harmonics: Tensor, gain: Tensor | None = None, share: Tensor | None = N
         1 for a pattern with one distinct orientation, n where turns by ``2 pi / n`` cannot be told
         apart, 0 where no turn can.
     """
-    energy = 2 * torch.view_as_real(harmonics).square().sum(dim=(1, 3))
+    energy = 2 * power(harmonics)
     energy[:, 0] = 0
     total = energy.sum(dim=-1)
     order = torch.arange(energy.shape[-1], device=energy.device)
@@ -168,8 +174,7 @@ def fold(harmonics: Tensor, gain: Tensor | None = None, share: Tensor | None = N
     if gain is not None:
         promised = 0.5 * energy
         if share is not None:
-            squared = torch.view_as_real(harmonics).square()
-            promised = (share[:, None, None] * squared).sum(dim=(1, 3))
+            promised = power(share.sqrt()[:, None] * harmonics)
         unbroken |= _best_gain(gain @ breaks, promised @ breaks) < EVIDENCE
     # What is left must itself be seen, or a faint pattern would pass for any high order.
     unbroken &= total[:, None] - breaking >= DETECTABLE
@@ -217,7 +222,7 @@ def achiral(harmonics: Tensor) -> Tensor:
     Tensor of bool, shape (B,)
     """
     angular = harmonics[..., 1:]
-    total = 2 * (angular.real.square() + angular.imag.square()).sum(dim=(1, 2))
+    total = 2 * power(angular).sum(dim=-1)
     # Overlap of the patterns with their mirror images, at every turn.
     overlap = nn.functional.pad(angular.square().sum(dim=1), (1, 0))
     best = shifted(overlap, peak(overlap, OVERSAMPLING * overlap.shape[-1])).real.sum(dim=-1)

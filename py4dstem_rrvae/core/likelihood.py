@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from . import angle
+
 
 class _Products(torch.autograd.Function):
     """Over the rings, ``sum S conj(D)`` (..., M), and half the weighted sum of squares of D (...).
@@ -113,8 +115,7 @@ class _Turning(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(harmonics, change, order)
         overlap = (change * harmonics.conj()).sum(dim=1).imag @ order
-        power = torch.view_as_real(harmonics).square().sum(dim=1).sum(dim=-1)
-        return overlap, power @ order.square()
+        return overlap, angle.power(harmonics) @ order.square()
 
     @staticmethod
     @once_differentiable

@@ -360,8 +360,8 @@ class PolarRRVAE(LatentModel):
         residual = (x - self.background - self.polar(harmonics, theta)) / sigma
         relative = harmonics / sigma
         gain = evidence.gain_by_order(residual, relative, theta, self.weight)
-        power = self.weight.mean(dim=-1, keepdim=True) * (relative * relative.conj()).real
-        return power.sum(dim=-2), gain
+        kept = self.weight.mean(dim=-1, keepdim=True).sqrt()
+        return angle.power(kept * relative), gain
 
     def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """Harmonics (B, R, M) and turn (B,) that fit best."""
@@ -418,7 +418,7 @@ class PolarRRVAE(LatentModel):
         mode = angle.mode(turned)
         squared = -2 * (constant + angle.at_zero(angle.shifted(turned, mode)))
         sigma = self.noise_variance.sqrt()[:, None]
-        relative = harmonics / sigma
+        relative = harmonics * (1 / sigma)
         if self._masked:
             residual = (x - self.background - self.polar(harmonics, mode)) / sigma
             gain = evidence.gain_by_order(residual, relative, mode, self.weight)
