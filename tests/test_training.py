@@ -192,9 +192,9 @@ def test_background_starts_where_short_trials_go_better(change):
 
 @pytest.mark.parametrize(
     ("patterns", "max_epochs", "epochs"),
-    [(1700, 45, 4), (6963, 12, 1), (64, 1200, 108), (64, 5, 5)],
+    [(1700, 45, 4), (6963, 18, 1), (64, 1200, 108), (64, 5, 5)],
 )
-def test_trials_are_a_hundred_steps_or_all(patterns, max_epochs, epochs):
+def test_trials_are_a_hundred_steps_or_all_of_them(patterns, max_epochs, epochs):
     assert trial_epochs(Schedule(max_epochs, 64, 5e-3), patterns) == epochs
 
 

@@ -20,8 +20,8 @@ from .threads import one_thread
 RateKind = Literal["one-cycle", "constant"]
 
 HELD_OUT = 0.15
-# Steps, and share of all epochs, after which the two starts of a background are compared.
-PILOT_STEPS, PILOT_SHARE = 108, 0.09
+# Steps after which the two starts of a background are compared.
+PILOT_STEPS = 108
 # Share of the steps over which the weight of the KL divergence rises to its own. Without it a
 # latent of little weight is given up early (deformation at 200 counts: R^2 0.55 and 0.83 to 0.85,
 # by the seed; with it 0.84).
@@ -160,9 +160,8 @@ def fit_model(
 
 def trial_epochs(schedule: Schedule, n: int) -> int:
     """Epochs of a trial before a training of that schedule on n patterns."""
-    fewest = -(-PILOT_STEPS // -(-n // schedule.batch_size))
-    share = round(PILOT_SHARE * schedule.max_epochs)
-    return max(min(fewest, schedule.max_epochs), share)
+    steps = -(-n // schedule.batch_size)
+    return min(-(-PILOT_STEPS // steps), schedule.max_epochs)
 
 
 def train(
