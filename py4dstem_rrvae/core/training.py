@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -191,7 +190,7 @@ def train(
         Whether to show a bar.
     """
     history, loop = History(), _Loop(model, schedule, len(training), generator)
-    best = copy.deepcopy(model.state_dict())
+    best = _copied(model)
     patience = max(3, round(schedule.patience * schedule.max_epochs))
     bar = tqdm(total=schedule.max_epochs, desc=schedule.label, disable=not progress)
     with bar, one_thread() if model.small_steps else nullcontext():
@@ -201,7 +200,7 @@ def train(
                 bar.update()
                 bar.set_postfix(loss=f"{history.validation_loss[-1]:.2f}", refresh=False)
                 if history.validation_loss[-1] <= min(history.validation_loss):
-                    history.best_epoch, best = epoch, copy.deepcopy(model.state_dict())
+                    history.best_epoch, best = epoch, _copied(model)
                 elif epoch - history.best_epoch >= patience:
                     history.stopped = "plateau"
                     break
@@ -213,6 +212,10 @@ def train(
     model.eval()
     model.measure_noise(validation)
     return history
+
+
+def _copied(model: LatentModel) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 class _AsOne:
