@@ -58,7 +58,14 @@ class PoissonRRVAE(PolarRRVAE):
 
     def decode(self, z: Tensor) -> Tensor:
         """Harmonics of the log-rate."""
-        harmonics = self.decoder(z)
+        return self._over_mean(self.decoder(z, self.scale))
+
+    def decode_with_change(self, z: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """The same."""
+        harmonics, change = super().decode_with_change(z, step)
+        return self._over_mean(harmonics), change
+
+    def _over_mean(self, harmonics: Tensor) -> Tensor:
         ring = torch.zeros_like(harmonics)
         ring[..., 0] = self.log_mean * math.sqrt(self.n_angular)
         return harmonics + ring

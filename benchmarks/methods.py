@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import NMF, PCA
 
 from py4dstem_rrvae import RRVAE, Frames, describe
-from py4dstem_rrvae.core.training import HELD_OUT, PILOT_EPOCHS
+from py4dstem_rrvae.core.training import HELD_OUT, trial_epochs
 
 from . import scores, worker
 from .plain import Plain
@@ -37,10 +37,10 @@ class Ours:
         self.geometry = geometry
         self.model = model.fit(self._frames(train))
         history = self.model.history_
-        epochs = len(history.train_loss)
+        epochs, shown = len(history.train_loss), round((1 - HELD_OUT) * len(train))
         if history.background_start is not None:  # chosen by two short trials
-            epochs += 2 * min(PILOT_EPOCHS, self.model.max_epochs)
-        self.shown = round(epochs * (1 - HELD_OUT) * len(train))
+            epochs += 2 * trial_epochs(self.model._schedule(shown), shown)
+        self.shown = epochs * shown
 
     def _frames(self, patterns: np.ndarray) -> np.ndarray | Frames:
         return patterns if self.geometry is None else Frames(patterns, **self.geometry)

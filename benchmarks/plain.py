@@ -51,8 +51,8 @@ class PlainVAE(PolarRRVAE):
     def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         return harmonics, torch.zeros(len(x))
 
-    def _drift(self, z: Tensor, direction: Tensor) -> Tensor:  # noqa: ARG002, nothing can turn
-        return torch.zeros(len(z))
+    def _drift(self, harmonics: Tensor, change: Tensor) -> Tensor:  # noqa: ARG002, nothing can turn
+        return torch.zeros(len(harmonics))
 
 
 class Plain:

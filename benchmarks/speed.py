@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def throughput(sample: Sample, clock: Clock, peers: str | None) -> Result:
     estimator, epochs = sample.estimator, 4
 
     def train() -> None:
-        schedule = training.Schedule(epochs, estimator.batch_size, estimator.learning_rate)
+        schedule = replace(estimator._schedule(len(sample.parts[0])), max_epochs=epochs)
         training.train(sample.model(), *sample.parts, schedule, torch.Generator().manual_seed(0))
 
     train()

@@ -25,6 +25,7 @@ from .core.fine_mean import FineMean, FineSums
 from .core.inference import Inference
 from .core.intensity import Intensity, are_counts
 from .core.model import LatentModel
+from .core.threads import in_parallel
 from .core.transform import BinTransform, Own
 from .frames import FloatArray, Frames
 
@@ -167,12 +168,15 @@ class Encoder:
 
     def __call__(self, patterns: NDArray[Any], positions: Positions) -> FloatArray:
         """Codes, shape (n, k), of ``patterns (n, H, W)`` at flat scan positions."""
-        parts = []
-        for start in range(0, len(patterns), CHUNK):
-            part = slice(start, start + CHUNK)
+
+        def codes(part: slice) -> FloatArray:
             binned = self.binner.polar(patterns[part], positions[part])
-            parts.append(pack(self.model.infer(self.intensity(binned)), self.angle_offset))
-        return np.concatenate(parts)
+            return pack(self.model.infer(self.intensity(binned)), self.angle_offset)
+
+        parts = [slice(i, i + CHUNK) for i in range(0, len(patterns), CHUNK)]
+        if self.binner.transform.device.type == "cpu":
+            return np.concatenate(in_parallel(codes, parts))
+        return np.concatenate([codes(part) for part in parts])
 
 
 def angle_offset(

@@ -70,7 +70,7 @@ def wide(batch):
 
 
 def log_mean_exp(coefficients):
-    return angle.log_mean_exp(angle.from_peak(coefficients))
+    return angle.log_mean_exp(coefficients)[0]
 
 
 def test_log_mean_exp_against_quadrature():

@@ -334,6 +334,6 @@ def test_a_turning_decoder_pays_alike_for_either_hand():
     costs = []
     for harmonics in (chiral_harmonics(), chiral_harmonics().conj()):
         model.decoder = Turning(harmonics)
-        there = model.decode(z + DRIFT_STEP * torch.eye(3).double()[:1])
-        costs.append(model._drift(model.decode(z), there).item())
+        here, there = model.decode(z), model.decode(z + DRIFT_STEP * torch.eye(3).double()[:1])
+        costs.append(model._drift(here, there - here).item())
     assert costs[0] == pytest.approx(costs[1], rel=1e-9) and costs[0] > 1

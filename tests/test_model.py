@@ -178,9 +178,9 @@ class Turning(torch.nn.Module):
         super().__init__()
         self.harmonics = harmonics
 
-    def forward(self, z):
+    def forward(self, z, scale):
         phase = -0.3 * z[:, :1] * torch.arange(self.harmonics.shape[-1])
-        return self.harmonics * (torch.exp(1j * phase) * (1 + 0.2 * z[:, 1:2]))[:, None]
+        return scale * self.harmonics * (torch.exp(1j * phase) * (1 + 0.2 * z[:, 1:2]))[:, None]
 
 
 def test_a_decoder_that_turns_its_pattern_as_z_moves_pays_for_it():
@@ -189,7 +189,8 @@ def test_a_decoder_that_turns_its_pattern_as_z_moves_pays_for_it():
     model = new_model()
     model.decoder, z = Turning(harmonics), torch.zeros(2, 3, dtype=torch.float64)
     step = DRIFT_STEP * torch.eye(3, dtype=torch.float64)[:2]
-    turning, scaling = model._drift(model.decode(z), model.decode(z + step))
+    here, there = model.decode(z), model.decode(z + step)
+    turning, scaling = model._drift(here, there - here)
     # What a turn by 0.3 costs: half the Fisher information of the turn, times 0.3 squared.
     slope = torch.arange(16) * harmonics.abs() * model.scale
     cost = 0.3**2 * slope.square().sum() / model.noise_variance.mean()

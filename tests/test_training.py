@@ -2,6 +2,7 @@
 """The training loop: what it keeps, when it stops, and which latents it switches off."""
 
 import copy
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,7 +13,14 @@ from py4dstem_rrvae.core.architectures import Recipe
 from py4dstem_rrvae.core.bins import Detector, PolarGrid
 from py4dstem_rrvae.core.intensity import Intensity
 from py4dstem_rrvae.core.model import PolarRRVAE
-from py4dstem_rrvae.core.training import Schedule, fit_model, settle_latents, split, train
+from py4dstem_rrvae.core.training import (
+    Schedule,
+    fit_model,
+    settle_latents,
+    split,
+    train,
+    trial_epochs,
+)
 from py4dstem_rrvae.core.transform import BinTransform
 from py4dstem_rrvae.estimator import _new_model
 
@@ -91,7 +99,7 @@ def test_history_holds_the_divergence_of_each_latent(halves):
 
 def test_weights_of_the_best_epoch_are_kept(halves):
     # A rate at which the last epoch is not the best one.
-    schedule = Schedule(max_epochs=12, batch_size=16, learning_rate=1e-1)
+    schedule = Schedule(max_epochs=12, batch_size=16, learning_rate=4e-2)
     model, history = run(halves, schedule, model=keeps_its_noise(halves[0]))
     best = min(history.validation_loss)
     assert history.validation_loss[history.best_epoch] == best < history.validation_loss[-1]
@@ -183,6 +191,41 @@ def test_background_starts_where_short_trials_go_better(change):
     assert min(history.validation_loss) == pytest.approx(min(losses.values()))
 
 
+@pytest.mark.parametrize(
+    ("patterns", "max_epochs", "epochs"),
+    [(1700, 45, 4), (6963, 18, 1), (64, 1200, 108), (64, 5, 5)],
+)
+def test_trials_are_a_hundred_steps_or_all_of_them(patterns, max_epochs, epochs):
+    assert trial_epochs(Schedule(max_epochs, 64, 5e-3), patterns) == epochs
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt, RuntimeError])
+def test_training_takes_one_thread_and_gives_the_others_back(end, halves, monkeypatch):
+    before, seen, elbo_terms = torch.get_num_threads(), set(), PolarRRVAE.elbo_terms
+
+    def watched(self, x, noise):
+        seen.add(torch.get_num_threads())
+        if end is not None:
+            raise end
+        return elbo_terms(self, x, noise)
+
+    monkeypatch.setattr(PolarRRVAE, "elbo_terms", watched)
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(RuntimeError) if end is RuntimeError else nullcontext():
+            run(halves, Schedule(max_epochs=1, batch_size=64, learning_rate=1e-3))
+        assert (seen, torch.get_num_threads()) == ({1}, 3)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_parameters_have_memory_of_their_own_after_training(halves):
+    model, _ = run(halves, Schedule(max_epochs=1, batch_size=64, learning_rate=1e-3))
+    places = [p.untyped_storage().data_ptr() for p in model.parameters()]
+    assert len(set(places)) == len(places)
+    assert all(p.grad is None for p in model.parameters())
+
+
 def test_a_hot_pixel_is_in_the_background_from_the_start():
     scan = hot(synthetic.lobes(200, size=32, random_state=2).frames)
     _, history = fit(split(stabilised(scan), seeded()))
@@ -205,8 +248,8 @@ def untrained_loss(halves, start):
     return negative_elbo(model, halves[1])
 
 
-# Two trials of 4 epochs come first, of 17 calls an epoch each.
-@pytest.mark.parametrize("calls", [68 + 4, 136 + 4], ids=["second trial", "after the trials"])
+# Two trials of 7 epochs come first, of 17 calls an epoch each.
+@pytest.mark.parametrize("calls", [119 + 4, 238 + 4], ids=["second trial", "after the trials"])
 def test_interrupt_keeps_what_the_trials_learned(calls, halves, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, calls)

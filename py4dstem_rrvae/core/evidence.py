@@ -37,8 +37,8 @@ def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Te
     """
     spectrum = torch.fft.rfft(weight * residual, norm="ortho")[..., : harmonics.shape[-1]]
     overlap = angle.shifted((spectrum * harmonics.conj()).sum(dim=-2), theta).real
-    power = harmonics.real.square() + harmonics.imag.square()
-    return 2 * overlap + (weight.mean(dim=-1, keepdim=True) * power).sum(dim=-2)
+    kept = weight.mean(dim=-1, keepdim=True).sqrt()
+    return 2 * overlap + angle.power(kept * harmonics)
 
 
 def gain_without_mask(correlation: Tensor, harmonics: Tensor, theta: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def gain_without_mask(correlation: Tensor, harmonics: Tensor, theta: Tensor) -> 
     harmonics : complex Tensor, shape (B, R, M)
     theta : Tensor, shape (B,)
     """
-    power = (harmonics.real.square() + harmonics.imag.square()).sum(dim=-2)
+    power = angle.power(harmonics)
     return 2 * angle.shifted(correlation, theta).real[:, : power.shape[-1]] - power
 
 
@@ -92,8 +92,7 @@ def without_noise(
         Of the share: 1 for patterns that are nearest to the true ones, 1/2 for patterns whose
         orders have the power of the true ones.
     """
-    power = harmonics.real.square() + harmonics.imag.square()
-    promised = (power / variance[:, None]).sum(dim=-2, keepdim=True)
+    promised = angle.power(variance.rsqrt()[:, None] * harmonics)[..., None, :]
     share = (1 - noise / promised.clamp(min=1e-9)).clamp(min=0)
     share[..., 0] = 1
     return harmonics * share**exponent

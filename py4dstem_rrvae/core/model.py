@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from . import angle, evidence
+from . import angle, evidence, likelihood
 from .inference import Inference
 from .networks import PolarDecoder, PolarEncoder
 from .widths import log_variance_layer
@@ -40,8 +40,15 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class LatentModel(nn.Module):
-    """What training and the estimator ask of an architecture."""
+    """What training and the estimator ask of an architecture.
 
+    Attributes
+    ----------
+    small_steps : bool
+        Whether steps of training are so small that more than one thread would slow them down.
+    """
+
+    small_steps = False
     latent_dim: int
     background: nn.Parameter
     noise_variance: Tensor
@@ -142,6 +149,7 @@ class PolarRRVAE(LatentModel):
         Independent numbers among the bins of each ring.
     """
 
+    small_steps = True
     weight: Tensor
     scale: Tensor
     dof: Tensor
@@ -244,12 +252,15 @@ class PolarRRVAE(LatentModel):
 
         `exponent` as in `evidence.without_noise`, which they have gone through but in training.
         """
-        decoded = torch.view_as_real(self.decoder(z)) * self.scale
-        harmonics: Tensor = torch.view_as_complex(decoded)
+        harmonics: Tensor = self.decoder(z, self.scale)
         if self.training:
             return harmonics
         noise = self.learned_noise
         return evidence.without_noise(harmonics, self.noise_variance, noise, exponent)
+
+    def decode_with_change(self, z: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """In training, `decode` and by how much that changes in a step of z, (B, R, M) both."""
+        return self.decoder.with_change(z, step, self.scale)
 
     def polar(self, harmonics: Tensor, theta: Tensor) -> Tensor:
         """Patterns (B, R, A), background apart, of `harmonics` (B, R, M) turned by theta (B,)."""
@@ -261,46 +272,12 @@ class PolarRRVAE(LatentModel):
     def log_density(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """``log p(x | D, theta)`` as a function of the turn, less its normalisation.
 
-        Dimensions of `harmonics` in front of the batch, where there are any, come first in both.
-
-        Returns
-        -------
-        constant : Tensor, shape (B,)
-        coefficients : complex Tensor, shape (B, K)
-            Of f, in the sense of `angle`: the log-density is ``constant + f(theta)``.
+        Constant (B,) and coefficients (B, K), as `likelihood.log_density` returns them.
         """
-        precision = 1 / self.noise_variance[:, None]
-        weight = precision * self.weight
-        # The background takes part by its change alone, which is zero: the values stay, and its
-        # gradient need not go back through the FFT of each pattern (0.4 of 5 ms a step).
-        signal, change = x - self.background.detach(), self.background - self.background.detach()
-        weighted = weight * signal
-        orders = harmonics.shape[-1]
-        spectrum = torch.fft.rfft(weighted, norm="ortho")[..., :orders]
-        spectrum = spectrum - torch.fft.rfft(weight * change, norm="ortho")[..., :orders]
-        correlation = (spectrum * harmonics.conj()).sum(dim=-2)
-        constant = weighted.flatten(1) @ change.flatten() - 0.5 * (weighted * signal).sum(
-            dim=(1, 2)
-        )
-        if self._masked:
-            energy = self._energy_under_mask(precision.sqrt() * harmonics)
-            missing = energy.shape[-1] - orders
-            return constant, nn.functional.pad(correlation, (0, missing)) - 0.5 * energy
-        # By Parseval's theorem; orders above 0 stand for two each.
-        half = precision * (1 - 0.5 * (torch.arange(orders, device=x.device) == 0))
-        squared = torch.view_as_real(harmonics).square()
-        constant = constant - squared.flatten(-3) @ half[..., None].expand(-1, -1, 2).flatten()
-        return constant, nn.functional.pad(correlation, (0, 1))
-
-    def _energy_under_mask(self, harmonics: Tensor) -> Tensor:
-        """Coefficients (B, A + 1) of ``sum_bins weight turn(D, theta)^2``."""
-        # The square has twice the band of D, so it is taken on twice the grid.
-        n = self.n_angular
-        decoded = torch.fft.irfft(harmonics, n=2 * n, norm="forward") / math.sqrt(n)
-        squared = torch.fft.rfft(decoded.square(), norm="forward")
-        window = torch.fft.fft(self.weight).repeat(1, 2)[:, : n + 1]
-        coefficients: Tensor = (squared.conj() * window).sum(dim=-2)
-        return coefficients
+        start, weight = self.background.detach(), self.weight if self._masked else None
+        signal, change = x - start, self.background - start
+        precision = 1 / self.noise_variance
+        return likelihood.log_density(signal, change, harmonics, precision, weight)
 
     def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
@@ -340,10 +317,10 @@ class PolarRRVAE(LatentModel):
 
     def _log_marginal(self, x: Tensor, harmonics: Tensor) -> Tensor:
         constant, turned = self.log_density(x, harmonics)
-        turned = angle.from_peak(turned)
+        marginal, highest = angle.log_mean_exp(turned)
         if self.training:
-            self._track_noise(constant + angle.at_zero(turned))
-        return constant + angle.log_mean_exp(turned)
+            self._track_noise(constant + highest)
+        return constant + marginal
 
     @torch.no_grad()
     def _track_noise(self, highest: Tensor) -> None:
@@ -383,8 +360,8 @@ class PolarRRVAE(LatentModel):
         residual = (x - self.background - self.polar(harmonics, theta)) / sigma
         relative = harmonics / sigma
         gain = evidence.gain_by_order(residual, relative, theta, self.weight)
-        power = self.weight.mean(dim=-1, keepdim=True) * (relative * relative.conj()).real
-        return power.sum(dim=-2), gain
+        kept = self.weight.mean(dim=-1, keepdim=True).sqrt()
+        return angle.power(kept * relative), gain
 
     def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """Harmonics (B, R, M) and turn (B,) that fit best."""
@@ -416,23 +393,13 @@ class PolarRRVAE(LatentModel):
         if not self.training:
             return self._log_likelihood(x, self.decode(z)), kl_divergence(mean, log_variance)
         step = DRIFT_STEP * nn.functional.normalize(noise, dim=-1)
-        harmonics, there = self.decode(torch.cat([z, z + step])).chunk(2)
-        log_likelihood = self._log_likelihood(x, harmonics) - self._drift(harmonics, there)
-        return log_likelihood, kl_divergence(mean, log_variance)
+        harmonics, change = self.decode_with_change(z, step)
+        drift = self._drift(harmonics, change)
+        return self._log_likelihood(x, harmonics) - drift, kl_divergence(mean, log_variance)
 
-    def _drift(self, here: Tensor, there: Tensor) -> Tensor:
-        """Cost (B,) in nats of a decoder that turns its pattern between z and z + `DRIFT_STEP`.
-
-        The likelihood does not care (the angle undoes it), so this costs it nothing; without it the
-        zero of the angle wanders with z, by up to twice the Cramer-Rao bound at 5,000 counts.
-        """
-        order = torch.arange(here.shape[-1], device=here.device)
-        # Both per unit of z: the pattern's change, and its change with the turn, 1j * order * here.
-        change = (there - here) / DRIFT_STEP
-        overlap = (order * (change * here.conj()).sum(dim=1).imag).sum(dim=-1)
-        power = torch.view_as_real(here).square().sum(dim=(1, 3))
-        turning = power @ order.square().to(power.dtype)
-        return overlap.square() / (turning * self.noise_variance.mean()).clamp(min=1e-12)
+    def _drift(self, harmonics: Tensor, change: Tensor) -> Tensor:
+        """Cost (B,) of a decoder that turns its pattern by `change` in a step of `DRIFT_STEP`."""
+        return likelihood.drift(harmonics, change, self.noise_variance.mean() * DRIFT_STEP**2)
 
     @torch.no_grad()
     def measure_fixed(self, x: Tensor) -> None:
@@ -451,7 +418,7 @@ class PolarRRVAE(LatentModel):
         mode = angle.mode(turned)
         squared = -2 * (constant + angle.at_zero(angle.shifted(turned, mode)))
         sigma = self.noise_variance.sqrt()[:, None]
-        relative = harmonics / sigma
+        relative = harmonics * (1 / sigma)
         if self._masked:
             residual = (x - self.background - self.polar(harmonics, mode)) / sigma
             gain = evidence.gain_by_order(residual, relative, mode, self.weight)

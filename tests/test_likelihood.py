@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gradients in closed form against numerical ones, in float64."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from py4dstem_rrvae.core import angle, likelihood
+
+RINGS, ORDERS = 4, 8
+
+
+def harmonics(*leading, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, *leading, 3, RINGS, ORDERS)
+    parts = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return torch.complex(*parts).requires_grad_()
+
+
+def numbers(*shape):
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("leading", [(), (2,)], ids=["one hand", "both"])
+def test_products_have_their_gradients(leading):
+    weight = numbers(RINGS, ORDERS)
+    assert gradcheck(
+        lambda spectrum, decoded: likelihood._Products.apply(spectrum, decoded, weight),
+        (harmonics(), harmonics(*leading, seed=1)),
+    )
+
+
+def test_drift_has_its_gradient():
+    assert gradcheck(
+        lambda decoded, change: likelihood.drift(decoded, change, numbers()),
+        (harmonics(), harmonics(seed=1)),
+    )
+
+
+@pytest.mark.parametrize("height", [0.1, 0.5])
+def test_log_mean_exp_has_its_gradient(height):
+    coefficients = height * harmonics()[:, 0].detach()
+    coefficients[:, 0] = coefficients[:, 0].real.to(coefficients.dtype)
+    assert gradcheck(lambda c: angle.log_mean_exp(c)[0], coefficients.requires_grad_(), atol=1e-3)
+
+
+def test_gradients_are_the_posterior_s_moments_however_narrow_the_peak():
+    # At this height the peak is a twentieth of the grid's step wide.
+    order = torch.arange(9, dtype=torch.float64)
+    concentrated = 1e5 * torch.exp(-1j * 0.3 * order) * torch.exp(-order / 3)
+    coefficients = concentrated[None].requires_grad_()
+    value, highest = angle.log_mean_exp(coefficients)
+    value.sum().backward()
+    curvature = 2 * (order.square() * concentrated.abs()).sum()
+    moments = torch.exp(-1j * 0.3 * order - 0.5 * order.square() / curvature)
+    moments[1:] *= 2
+    torch.testing.assert_close(coefficients.grad[0], moments, rtol=1e-3, atol=1e-3)
+    assert not highest.requires_grad
