@@ -96,7 +96,7 @@ def simulated(case: str, counts: int, seed: int, draws: int) -> tuple[Array, Arr
 
 SCENES: dict[str, tuple[Callable[[int, int, int], tuple[Array, Array]], tuple[int, ...]]] = {
     "twisted rings": (rings, DOSES),
-    "graphene": (partial(simulated, "graphene"), DOSES[-2:]),
+    "graphene": (partial(simulated, "graphene"), DOSES[-1:]),
     "measured-like silicon": (partial(simulated, "measured_silicon"), (200_000,)),
 }
 """Other data, and the doses it is shown at."""
