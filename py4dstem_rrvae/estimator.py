@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from .core.calibration import calibrate
 from .core.coordinate import NoiseKind
 from .core.intensity import IntensityKind, choose_intensity
 from .core.model import Background, LatentModel
+from .core.threads import one_thread
 from .core.training import History, RateKind, Schedule, fit_model, settle_latents, split
 from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
 from .frames import Frames, unflatten
@@ -218,9 +220,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         binner, stabilised = prepared.binner, prepared.stabilised
         intensity, chance = prepared.intensity, torch.Generator().manual_seed(prepared.seed)
         model, history, held_out = self._train(stabilised, binner, prepared.seed, chance)
-        model.measure_fixed(stabilised)
-        calibrate(model, held_out, lambda x: redraw(x, model, binner.transform, intensity, chance))
-        offset = angle_offset(model, stabilised, intensity, binner.grid, binner.transform.weight)
+        with one_thread() if model.small_steps else nullcontext():
+            weight, transform = binner.transform.weight, binner.transform
+            model.measure_fixed(stabilised)
+            calibrate(model, held_out, lambda x: redraw(x, model, transform, intensity, chance))
+            offset = angle_offset(model, stabilised, intensity, binner.grid, weight)
         units, dose = prepared.q_units, prepared.dose
         self.fitted_ = Fitted(model, binner.detector, units, binner.grid, intensity, dose, offset)
         self.history_ = history

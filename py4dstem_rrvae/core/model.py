@@ -26,6 +26,7 @@ from .contract import (
 )
 from .inference import Inference
 from .networks import PolarDecoder, PolarEncoder
+from .threads import in_parallel
 from .widths import log_variance_layer
 
 __all__ = [
@@ -120,12 +121,15 @@ class PolarRRVAE(LatentModel):
         mean = self.background.clone()
         # Scaled-down orders would leave the rest of the patterns to the background.
         self.learned_noise.zero_()
+
+        @torch.no_grad()  # which other threads do not take over
+        def turned(x: Tensor) -> Tensor:
+            fit = self._best_fit(x, self.decode(self.encode(x)[0]))
+            return self.polar(*fit).sum(dim=0)
+
         for _ in range(ADOPTION_STEPS if background == "auto" else 0):
-            turned = torch.zeros_like(mean)
-            for x in patterns.split(512):
-                fit = self._best_fit(x, self.decode(self.encode(x)[0]))
-                turned += self.polar(*fit).sum(dim=0)
-            self.background.copy_(mean - turned / len(patterns))
+            parts = in_parallel(turned, patterns.split(512))
+            self.background.copy_(mean - torch.stack(parts).sum(dim=0) / len(patterns))
         self.measure_noise(patterns)
         self.measure_fixed(patterns)
 

@@ -208,9 +208,9 @@ def train(
             history.stopped = "interrupted"
         finally:
             loop.parameters.part()
-    model.load_state_dict(best)
-    model.eval()
-    model.measure_noise(validation)
+        model.load_state_dict(best)
+        model.eval()
+        model.measure_noise(validation)
     return history
 
 
