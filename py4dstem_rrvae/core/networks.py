@@ -21,10 +21,10 @@ class AngularFeatures(nn.Sequential):
         super().__init__(
             nn.Conv2d(n_radial, channels, (1, kernel), stride=(1, 2)),
             nn.GELU(),
-            nn.Conv2d(channels, channels, (1, kernel - 2)),
+            nn.Conv2d(channels, channels, (1, kernel)),
             nn.GELU(),
         )
-        self.margin = kernel // 2 + 2 * (kernel // 2 - 1)
+        self.margin = 3 * (kernel // 2)
 
     def forward(self, polar: Tensor) -> Tensor:
         """Features (B, C, A / 2) of ``polar (B, R, A)``."""
