@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,7 @@ from .core.calibration import calibrate
 from .core.coordinate import NoiseKind
 from .core.intensity import IntensityKind, choose_intensity
 from .core.model import Background, LatentModel
+from .core.threads import one_thread
 from .core.training import History, RateKind, Schedule, fit_model, settle_latents, split
 from .core.transform import BinTransform
 from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
@@ -50,9 +53,9 @@ from .sampling import (
 FloatArray = NDArray[np.float64]
 
 # On 336 patterns of graphene 225 steps are too few for the second latent: sites told apart 0.70,
-# after 2,000 steps 0.86. Of 8,192 patterns at 200 counts, 12 epochs (1,308 steps) bring the
-# deformation to R^2 0.81 and 0.83, 19 to 0.86 and 0.84, 45 to 0.85.
-LEAST_STEPS, LEAST_EPOCHS = 1200, {"polar": 18, "coordinate": 45}
+# after 2,000 steps 0.86. Of 8,192 patterns at 200 counts, 1,308 steps bring the deformation to R^2
+# 0.81 and 0.83, 2,071 to 0.86 and 0.84, 4,905 to 0.85; 4,096 of graphene need more than 2,000.
+EPOCHS, LEAST_STEPS, MOST_STEPS = 45, 1200, {"polar": 2500, "coordinate": math.inf}
 LEARNING_RATE = {"polar": 5e-3, "coordinate": 1e-3}
 
 
@@ -91,8 +94,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Patterns drawn for training at most; fewer where the centre is unknown, or patterns come
         through `partial_fit`, and they would take more than 256 MiB.
     max_epochs, batch_size, learning_rate, beta
-        See `core.training.Schedule`. Epochs of None are as many as make 1,200 steps, and at least
-        18, for "coordinate" 45; a rate of None is 5e-3, for "coordinate" 1e-3.
+        See `core.training.Schedule`. Epochs of None are 45, or as many as make 1,200 steps at
+        least, and but for "coordinate" 2,500 at most; a rate of None is 5e-3, for "coordinate"
+        1e-3.
     schedule
         "one-cycle", or "constant" for one learning rate and all epochs.
     angle_prior
@@ -219,10 +223,12 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         binner, stabilised = prepared.binner, prepared.stabilised
         intensity, chance = prepared.intensity, torch.Generator().manual_seed(prepared.seed)
         model, history, held_out = self._train(stabilised, binner, prepared.seed, chance)
-        model.measure_fixed(stabilised)
-        detector = (model, binner.transform, intensity, chance)
-        calibrate(model, held_out, lambda x, draws: redraw(x, draws, *detector))
-        offset = angle_offset(model, stabilised, intensity, binner.grid, binner.transform.weight)
+        with one_thread() if model.small_steps else nullcontext():
+            transform = binner.transform
+            detector = (model, transform, intensity, chance)
+            model.measure_fixed(stabilised)
+            calibrate(model, held_out, lambda x, draws: redraw(x, draws, *detector))
+            offset = angle_offset(model, stabilised, intensity, binner.grid, transform.weight)
         units, dose = prepared.q_units, prepared.dose
         self.fitted_ = Fitted(
             model, binner.detector, units, binner.grid, intensity, dose, offset, binner.mean
@@ -453,8 +459,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _schedule(self, n: int) -> Schedule:
         """How to train on n patterns."""
-        least = -(-LEAST_STEPS // -(-n // self.batch_size))
-        epochs = self.max_epochs or max(least, LEAST_EPOCHS[self.architecture])
+        steps = -(-n // self.batch_size)
+        total = min(max(EPOCHS * steps, LEAST_STEPS), MOST_STEPS[self.architecture])
+        epochs = self.max_epochs or math.ceil(total / steps)
         rate = self.learning_rate or LEARNING_RATE[self.architecture]
         schedule = Schedule(epochs, self.batch_size, rate, self.beta)
         if self.schedule == "constant":

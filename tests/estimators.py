@@ -10,7 +10,7 @@ from py4dstem_rrvae import RRVAE, Codes
 
 COMMON = {"random_state": 0, "progress": False, "device": "cpu"}
 # The mean as background needs no trials; what "auto" must show is tested with it.
-QUICK = COMMON | {"max_epochs": 6, "batch_size": 8, "learning_rate": 1e-2, "background": "mean"}
+QUICK = COMMON | {"max_epochs": 3, "batch_size": 8, "learning_rate": 1e-2, "background": "mean"}
 LEARNED = COMMON | {"max_epochs": 12, "batch_size": 32, "background": "mean"}
 NAMES = ("z", "z_std", "angle", "angle_std", "fold", "error")
 

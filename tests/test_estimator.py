@@ -309,12 +309,10 @@ def test_global_generators_are_left_alone(few):
 
 
 def test_sample_limits_what_is_trained_on(few):
-    longer = QUICK | {"max_epochs": 10}
-    few_of_them = RRVAE(**longer, sample=60).fit(few)
-    assert few_of_them.transform(few).any()
-    assert not np.array_equal(few_of_them.transform(few), RRVAE(**longer).fit(few).transform(few))
-    where = Frames(few).choose(60, np.random.default_rng(0))
+    few_of_them = RRVAE(**QUICK, sample=20).fit(few)
+    assert not np.array_equal(few_of_them.transform(few), RRVAE(**QUICK).fit(few).transform(few))
+    where = Frames(few).choose(20, np.random.default_rng(0))
     spoilt = few.copy()
     spoilt[np.setdiff1d(np.arange(80), where)] = 0
-    other = RRVAE(**longer, sample=60).fit(spoilt)
+    other = RRVAE(**QUICK, sample=20).fit(spoilt)
     np.testing.assert_array_equal(other.transform(few), few_of_them.transform(few))

@@ -10,129 +10,40 @@ After the rrVAE of Oxley et al., npj Comput. Mater. 7 (2021), whose encoder gues
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from . import angle, evidence, likelihood
+from .contract import (
+    BACKGROUNDS,
+    LEAST_NOISE,
+    NOISE_MOMENTUM,
+    Background,
+    LatentModel,
+    Start,
+    kl_divergence,
+)
 from .inference import Inference
 from .networks import PolarDecoder, PolarEncoder
+from .threads import in_parallel
 from .widths import log_variance_layer
 
-Background = Literal["auto", "mean", "radial"] | None
-Start = Literal["mean", "radial"]
-BACKGROUNDS: tuple[str | None, ...] = (*get_args(get_args(Background)[0]), None)
+__all__ = [
+    "BACKGROUNDS",
+    "LEAST_NOISE",
+    "NOISE_MOMENTUM",
+    "Background",
+    "LatentModel",
+    "PolarRRVAE",
+    "Start",
+    "kl_divergence",
+]
 
-# Share of a new batch in the running estimate of the noise variance.
-NOISE_MOMENTUM = 0.1
 # Step in z of a finite difference.
 DRIFT_STEP = 0.05
 # M steps for the background of another scan; it has settled after about ten.
 ADOPTION_STEPS = 15
-# Smallest noise of a ring, as a share of the signal's size.
-LEAST_NOISE = 0.02
-
-
-def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence of N(mean, variance) from N(0, 1), element by element."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-
-
-class LatentModel(nn.Module):
-    """What training and the estimator ask of an architecture.
-
-    Attributes
-    ----------
-    small_steps : bool
-        Whether steps of training are so small that more than one thread would slow them down.
-    """
-
-    small_steps = False
-    latent_dim: int
-    background: nn.Parameter
-    noise_variance: Tensor
-    kept: Tensor
-    spread: Tensor
-    angle_spread: Tensor
-
-    def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
-        """Start what is not a network from ``patterns (n, R, A)``."""
-        raise NotImplementedError
-
-    def elbo_terms(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-likelihood (B,) at one sample of z, and KL divergence per latent (B, d).
-
-        ``noise (B, noise_dim)`` is the standard normal sample behind it.
-        """
-        raise NotImplementedError
-
-    @property
-    def noise_dim(self) -> int:
-        """Standard normal numbers behind one sample of all that the encoder infers."""
-        return self.latent_dim
-
-    def log_weight(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Log of ``p(x, z) / q(z | x)`` (B,) at one such sample, ``noise (B, noise_dim)``."""
-        mean, log_variance = self.encode(x)
-        z = mean + (0.5 * log_variance).exp() * noise
-        prior_over_posterior = 0.5 * (noise.square() + log_variance - z.square()).sum(dim=-1)
-        return self.elbo_terms(x, noise)[0] + prior_over_posterior
-
-    def measure_noise(self, x: Tensor) -> None:
-        """Set the noise from patterns that were not trained on."""
-        raise NotImplementedError
-
-    def bin_noise(self) -> Tensor:
-        """Standard deviation of the noise of each bin, (R, A)."""
-        raise NotImplementedError
-
-    def set_weight(self, weight: Tensor, dof: Tensor) -> None:
-        """Take another mask: the share it leaves of each bin, and independent bins per ring."""
-        raise NotImplementedError
-
-    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
-        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
-        raise NotImplementedError
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior mean and log-variance of z, each (B, d)."""
-        raise NotImplementedError
-
-    def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
-        """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,).
-
-        ``mirrored (B,)`` is True where the mirror image is turned instead.
-        """
-        raise NotImplementedError
-
-    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
-        """`expected` patterns as strong as true ones, for noise to be drawn on."""
-        return self.expected(z, theta, mirrored)
-
-    def latent_summary(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior means (n, d) and mean KL divergence per latent (d,) of ``x (n, R, A)``."""
-        parts = [self.encode(b) for b in x.split(512)]
-        mean, log_variance = (torch.cat(p) for p in zip(*parts, strict=True))
-        return mean, kl_divergence(mean, log_variance).mean(dim=0)
-
-    def infer(self, x: Tensor) -> Inference:
-        """Codes of ``x (B, R, A)``."""
-        raise NotImplementedError
-
-    def measure_fixed(self, x: Tensor) -> None:
-        """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
-        raise NotImplementedError
-
-    def order_latents(self, order: Tensor) -> None:
-        """Renumber the latents: new latent j is the old ``order[j]``."""
-        raise NotImplementedError
-
-    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
-        """Make the variances of z what fits ``squares (n, d)`` of its moves by noise, at ``x``.
-
-        A model whose variances cannot be fitted by themselves leaves them as they are.
-        """
 
 
 class PolarRRVAE(LatentModel):
@@ -210,12 +121,15 @@ class PolarRRVAE(LatentModel):
         mean = self.background.clone()
         # Scaled-down orders would leave the rest of the patterns to the background.
         self.learned_noise.zero_()
+
+        @torch.no_grad()  # which other threads do not take over
+        def turned(x: Tensor) -> Tensor:
+            fit = self._best_fit(x, self.decode(self.encode(x)[0]))
+            return self.polar(*fit).sum(dim=0)
+
         for _ in range(ADOPTION_STEPS if background == "auto" else 0):
-            turned = torch.zeros_like(mean)
-            for x in patterns.split(512):
-                fit = self._best_fit(x, self.decode(self.encode(x)[0]))
-                turned += self.polar(*fit).sum(dim=0)
-            self.background.copy_(mean - turned / len(patterns))
+            parts = in_parallel(turned, patterns.split(512))
+            self.background.copy_(mean - torch.stack(parts).sum(dim=0) / len(patterns))
         self.measure_noise(patterns)
         self.measure_fixed(patterns)
 

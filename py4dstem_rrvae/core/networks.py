@@ -12,19 +12,19 @@ from torch import Tensor, nn
 class AngularFeatures(nn.Sequential):
     """Two circular convolutions along the angle, with the radii as channels.
 
-    The first keeps every other position: (B, R, A) to (B, C, A / 2). As images of one row with the
+    The second keeps every other position: (B, R, A) to (B, C, A / 2). As images of one row with the
     channels last in memory they take half the time of a `Conv1d` with circular padding: 0.9 against
     1.8 ms, forward and backward, 64 x 32 x 64 on one core.
     """
 
     def __init__(self, n_radial: int, channels: int, kernel: int) -> None:
         super().__init__(
-            nn.Conv2d(n_radial, channels, (1, kernel), stride=(1, 2)),
+            nn.Conv2d(n_radial, channels, (1, kernel)),
             nn.GELU(),
-            nn.Conv2d(channels, channels, (1, kernel - 2)),
+            nn.Conv2d(channels, channels, (1, kernel), stride=(1, 2)),
             nn.GELU(),
         )
-        self.margin = kernel // 2 + 2 * (kernel // 2 - 1)
+        self.margin = 2 * (kernel // 2)
 
     def forward(self, polar: Tensor) -> Tensor:
         """Features (B, C, A / 2) of ``polar (B, R, A)``."""
@@ -41,7 +41,7 @@ class PolarEncoder(nn.Module):
     """Mean and log-variance of the latents, invariant to shifts of the pattern along the angle.
 
     Circular convolutions along the angle, with the radii as channels, commute with shifts; the mean
-    and the maximum over the angle then forget them. The first convolution keeps every other
+    and the maximum over the angle then forget them. The second convolution keeps every other
     position, so the invariance is exact for shifts by two bins and close in between.
 
     Parameters

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every model can do, whatever its architecture."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from .inference import Inference
+
+Background = Literal["auto", "mean", "radial"] | None
+Start = Literal["mean", "radial"]
+BACKGROUNDS: tuple[str | None, ...] = (*get_args(get_args(Background)[0]), None)
+
+# Share of a new batch in the running estimate of the noise variance.
+NOISE_MOMENTUM = 0.1
+# Smallest noise of a ring, as a share of the signal's size.
+LEAST_NOISE = 0.02
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence of N(mean, variance) from N(0, 1), element by element."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
+class LatentModel(nn.Module):
+    """What training and the estimator ask of an architecture.
+
+    Attributes
+    ----------
+    small_steps : bool
+        Whether steps of training are so small that more than one thread would slow them down.
+    """
+
+    small_steps = False
+    latent_dim: int
+    background: nn.Parameter
+    noise_variance: Tensor
+    kept: Tensor
+    spread: Tensor
+    angle_spread: Tensor
+
+    def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
+        """Start what is not a network from ``patterns (n, R, A)``."""
+        raise NotImplementedError
+
+    def elbo_terms(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-likelihood (B,) at one sample of z, and KL divergence per latent (B, d).
+
+        ``noise (B, noise_dim)`` is the standard normal sample behind it.
+        """
+        raise NotImplementedError
+
+    @property
+    def noise_dim(self) -> int:
+        """Standard normal numbers behind one sample of all that the encoder infers."""
+        return self.latent_dim
+
+    def log_weight(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Log of ``p(x, z) / q(z | x)`` (B,) at one such sample, ``noise (B, noise_dim)``."""
+        mean, log_variance = self.encode(x)
+        z = mean + (0.5 * log_variance).exp() * noise
+        prior_over_posterior = 0.5 * (noise.square() + log_variance - z.square()).sum(dim=-1)
+        return self.elbo_terms(x, noise)[0] + prior_over_posterior
+
+    def measure_noise(self, x: Tensor) -> None:
+        """Set the noise from patterns that were not trained on."""
+        raise NotImplementedError
+
+    def bin_noise(self) -> Tensor:
+        """Standard deviation of the noise of each bin, (R, A)."""
+        raise NotImplementedError
+
+    def set_weight(self, weight: Tensor, dof: Tensor) -> None:
+        """Take another mask: the share it leaves of each bin, and independent bins per ring."""
+        raise NotImplementedError
+
+    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
+        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
+        raise NotImplementedError
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance of z, each (B, d)."""
+        raise NotImplementedError
+
+    def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,).
+
+        ``mirrored (B,)`` is True where the mirror image is turned instead.
+        """
+        raise NotImplementedError
+
+    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """`expected` patterns as strong as true ones, for noise to be drawn on."""
+        return self.expected(z, theta, mirrored)
+
+    def latent_summary(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior means (n, d) and mean KL divergence per latent (d,) of ``x (n, R, A)``."""
+        parts = [self.encode(b) for b in x.split(512)]
+        mean, log_variance = (torch.cat(p) for p in zip(*parts, strict=True))
+        return mean, kl_divergence(mean, log_variance).mean(dim=0)
+
+    def infer(self, x: Tensor) -> Inference:
+        """Codes of ``x (B, R, A)``."""
+        raise NotImplementedError
+
+    def measure_fixed(self, x: Tensor) -> None:
+        """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
+        raise NotImplementedError
+
+    def order_latents(self, order: Tensor) -> None:
+        """Renumber the latents: new latent j is the old ``order[j]``."""
+        raise NotImplementedError
+
+    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
+        """Make the variances of z what fits ``squares (n, d)`` of its moves by noise, at ``x``.
+
+        A model whose variances cannot be fitted by themselves leaves them as they are.
+        """
