@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from py4dstem_rrvae import RRVAE, Frames, simulate, synthetic
+from py4dstem_rrvae.simulate import Case
 
 from .cases import frames
 from .quality import table
@@ -77,7 +78,7 @@ def rings(counts: int, seed: int, draws: int) -> tuple[Array, Array]:
     return z, angle_deviations(fresh, model.encode(fresh.frames))
 
 
-def simulated(case: str, counts: int, seed: int, draws: int) -> tuple[Array, Array]:
+def simulated(case: str | Case, counts: int, seed: int, draws: int) -> tuple[Array, Array]:
     """The same of a simulated scan, a draw of it trained on; angles against their mean."""
     clean = simulate.noise_free(case)
     expected = clean.patterns * (counts / clean.patterns.sum((2, 3)).mean(dtype=float))
