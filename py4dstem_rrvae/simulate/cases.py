@@ -150,15 +150,18 @@ def find(case: str | Case) -> Case:
 def small(case: str | Case) -> Case:
     """The same field with a third of the positions along each axis, and one phonon configuration.
 
-    Positions of scans below 1000 are thinned to half along each axis instead. For tests: frozen
-    phonons of one configuration make equal sites unequal.
+    Positions of scans below 1000 are thinned to half along each axis instead, and what a camera
+    records is simulated half as fine. For tests: frozen phonons of one configuration make equal
+    sites unequal.
     """
     case = find(case)
     scan = case.scan
     every = 3 if math.prod(scan.shape) > 1000 else 2
     shape = (-(-scan.shape[0] // every), -(-scan.shape[1] // every))
+    pixels = case.microscope.detector_pixels
+    pixels = pixels if case.camera is None else pixels // 2
     return replace(
         case,
         scan=replace(scan, shape=shape, step=scan.step * every),
-        microscope=replace(case.microscope, phonon_configurations=1),
+        microscope=replace(case.microscope, phonon_configurations=1, detector_pixels=pixels),
     )
