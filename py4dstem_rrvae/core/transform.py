@@ -105,6 +105,19 @@ def cut(frames: Frames, corner: tuple[int, int], size: tuple[int, int]) -> Frame
     return windows
 
 
+@lru_cache(maxsize=STEPS**2)
+def _shared_operator(
+    size: tuple[int, int],
+    center: tuple[float, float],
+    matrix: tuple[float, ...],
+    grid: Grid,
+    device: torch.device,
+) -> BinOperator:
+    """Operator of windows without a mask: to fit a scan and to encode it takes the same ones."""
+    detector = Detector(size, center, np.reshape(matrix, (2, 2)))
+    return BinOperator(detector, grid, device)
+
+
 class BinTransform:
     """`BinOperator` for frames that may each have an origin of their own.
 
@@ -235,6 +248,10 @@ class BinTransform:
     def _make_phase(self, part: tuple[int, int], kept: bytes | None) -> Phase:
         mask = None if kept is None else np.frombuffer(kept, dtype=bool).reshape(self._size)
         row, col = (whole + k / STEPS for whole, k in zip(self._half, part, strict=True))
-        detector = Detector(self._size, (row, col), self.detector.matrix, mask)
-        operator = BinOperator(detector, self.grid, self._host)
+        if mask is None:
+            matrix = tuple(self.detector.matrix.ravel().tolist())
+            operator = _shared_operator(self._size, (row, col), matrix, self.grid, self._host)
+        else:
+            detector = Detector(self._size, (row, col), self.detector.matrix, mask)
+            operator = BinOperator(detector, self.grid, self._host)
         return Phase(operator, self._common.area / operator.area.clamp(min=1e-6))
