@@ -206,10 +206,10 @@ class BinTransform:
         for place in self._places(origins):
             cells, detector = place.phase.cells, place.phase.operator.detector
             added = place.window(frames).sum(axis=0, dtype=float).ravel()
-            kept = 1.0 if detector.mask is None else detector.mask.ravel().astype(float)
-            total += FineSums.of(
-                cells, kept * added, kept * np.full(added.size, float(len(place.own)))
-            )
+            kept = np.ones(added.size)
+            if detector.mask is not None:
+                kept = detector.mask.ravel().astype(float)
+            total += FineSums.of(cells, kept * added, kept * len(place.own))
         return total
 
     def evened(self, binned: Tensor, origins: FloatArray) -> Tensor:
