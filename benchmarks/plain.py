@@ -46,7 +46,10 @@ class PlainVAE(PolarRRVAE):
 
     def _log_marginal(self, x: Tensor, harmonics: Tensor) -> Tensor:
         constant, turned = self.log_density(x, harmonics)
-        return constant + turned[:, 0].real + 2 * turned[:, 1:].real.sum(dim=1)
+        still = constant + turned[:, 0].real + 2 * turned[:, 1:].real.sum(dim=1)
+        if self.training:
+            self._track_noise(still)
+        return still
 
     def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         return harmonics, torch.zeros(len(x))
@@ -71,8 +74,8 @@ class Plain:
 
         parts = split(self._polar(train), torch.Generator().manual_seed(seed))
         schedule = Schedule(epochs, 64, 5e-3)
-        self.model, history = fit_model(partial(new), parts, "mean", schedule, seed)
-        self.shown = len(history.train_loss) * len(parts[0])
+        self.model, self.history = fit_model(partial(new), parts, "mean", schedule, seed)
+        self.shown = len(self.history.train_loss) * len(parts[0])
 
     def _polar(self, frames: np.ndarray) -> Tensor:
         return self.intensity(self.binner.polar(frames, np.arange(len(frames))))
