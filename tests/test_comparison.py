@@ -123,10 +123,10 @@ def test_the_plain_vae_knows_one_turn_only(plain, problem):
     assert plain.expected(problem.fresh).shape == problem.expected.shape
 
 
-def test_the_noise_of_the_plain_vae_falls_as_it_learns(plain):
+def test_the_noise_of_the_plain_vae_falls_as_it_learns(problem):
     """Left where it starts, it would leave the latents nothing to tell."""
-    noise = plain.history.noise
-    assert len(noise) == 4 and noise[-1] < 0.95 * noise[0]
+    noise = Plain(problem.train, 2, 0, epochs=15).history.noise
+    assert noise[-1] < 0.85 * noise[0]
 
 
 def test_the_plain_vae_sees_the_turn(plain, problem):
