@@ -361,11 +361,18 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         fitted = self._fitted()
         operator = BinTransform(replace(fitted.detector, mask=None), fitted.grid)
         independent = operator.dof / operator.grid.shape[1]
+        gain = fitted.intensity.gain
+
+        def frames(polar: Tensor) -> Tensor:
+            # Spread evenly over each bin's pixels, a sharp disc comes out blurred.
+            counts = fitted.intensity.kind == "sqrt"
+            return gain * operator.unfold(polar / gain) if counts else operator.render(polar)
+
         model = copy.deepcopy(fitted.model).to("cpu")
         inputs = torch.tensor(z).float(), torch.tensor(theta).float(), torch.tensor(mirrored)
         with torch.inference_mode():
             parts = [
-                operator.render(fitted.intensity.expected(model.expected(*part), independent))
+                frames(fitted.intensity.expected(model.expected(*part), independent))
                 for part in zip(*(p.split(CHUNK) for p in inputs), strict=True)
             ]
         rendered: FloatArray = torch.cat(parts).double().numpy()
