@@ -211,10 +211,10 @@ def against_host(device: str, clock: Clock) -> Result:
 
 
 ONE_SCAN = """
-import h5py, json, resource, sys, time, torch
+import h5py, json, sys, time, torch
+from benchmarks.worker import peak_mib as peak
 from py4dstem_rrvae import RRVAE
 torch.set_num_threads(int(sys.argv[2]))
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 model = RRVAE(random_state=0, progress=False, device=sys.argv[3], center=(15.5, 15.5))
 with h5py.File(sys.argv[1]) as file:
     RRVAE(max_epochs=1, progress=False, device=sys.argv[3]).fit(file["data"][0, :64])
