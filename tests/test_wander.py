@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A wandering beam: the pixel grid must not show in bins, latents or angles."""
 
+import dask.array as da
 import numpy as np
 import pytest
 import torch
@@ -185,7 +186,6 @@ def test_sample_and_codes_are_evened_alike():
 
 
 def test_dask_and_a_saved_model_give_the_same_codes(tmp_path):
-    da = pytest.importorskip("dask.array")
     frames, _, _ = scan(96, 0)
     lazy = Frames(da.from_array(frames.patterns, chunks=(5, 3, 30, -1)), center=frames.center)
     model = RRVAE(max_epochs=2, random_state=0, progress=False).fit(frames)
