@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -12,20 +13,24 @@ from torch import Tensor, nn
 from py4dstem_rrvae import Frames
 from py4dstem_rrvae.core.intensity import Intensity
 from py4dstem_rrvae.core.model import PolarRRVAE
+from py4dstem_rrvae.core.networks import PLACES
 from py4dstem_rrvae.core.training import Schedule, fit_model, split
 from py4dstem_rrvae.encoding import CHUNK, Binner
+from py4dstem_rrvae.estimator import LEARNING_RATE, STEPS
+
+BATCH = 64
 
 
 class PlainEncoder(nn.Module):
     """The same convolutions, then all their outputs instead of their mean and maximum."""
 
-    def __init__(self, features: nn.Module, n_angular: int, latent_dim: int) -> None:
+    def __init__(self, features: nn.Module, latent_dim: int) -> None:
         super().__init__()
         channels = next(p.shape[0] for p in features.parameters())
         self.layers = nn.Sequential(
             features,
             nn.Flatten(),
-            nn.Linear(channels * n_angular // 2, 2 * channels),
+            nn.Linear(channels * PLACES, 2 * channels),
             nn.GELU(),
             nn.Linear(2 * channels, 2 * latent_dim),
         )
@@ -42,7 +47,7 @@ class PlainVAE(PolarRRVAE):
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
         super().__init__(latent_dim, weight, dof)
         pooled = self.encoder.features
-        self.encoder = PlainEncoder(pooled, weight.shape[1], latent_dim)  # type: ignore[assignment]
+        self.encoder = PlainEncoder(pooled, latent_dim)  # type: ignore[assignment]
 
     def _log_marginal(self, x: Tensor, harmonics: Tensor) -> Tensor:
         constant, turned = self.log_density(x, harmonics)
@@ -61,7 +66,9 @@ class PlainVAE(PolarRRVAE):
 class Plain:
     """Trained plain VAE, in the manner of `worker.Fitted`; schedule and data as `RRVAE`'s."""
 
-    def __init__(self, train: np.ndarray, latent_dim: int, seed: int, epochs: int = 45) -> None:
+    def __init__(
+        self, train: np.ndarray, latent_dim: int, seed: int, epochs: int | None = None
+    ) -> None:
         height, width = train.shape[1:]
         frames = Frames(train, ((height - 1) / 2, (width - 1) / 2))
         self.binner = Binner.of(frames, device="cpu")
@@ -73,7 +80,8 @@ class Plain:
             return PlainVAE(latent_dim, transform.weight, transform.dof)
 
         parts = split(self._polar(train), torch.Generator().manual_seed(seed))
-        schedule = Schedule(epochs, 64, 5e-3)
+        epochs = epochs or math.ceil(STEPS["polar"] / math.ceil(len(parts[0]) / BATCH))
+        schedule = Schedule(epochs, BATCH, LEARNING_RATE["polar"])
         self.model, self.history = fit_model(partial(new), parts, "mean", schedule, seed)
         self.shown = len(self.history.train_loss) * len(parts[0])
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from py4dstem_rrvae.core import angle, training
+from py4dstem_rrvae.core.networks import PLACES
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -82,7 +83,7 @@ def stages(sample: Any) -> list[Stage]:
         z = model.encode(x)[0]
     filled = transform._common._sum._nnz()
     weights = {name: p.numel() for name, p in model.named_parameters()}
-    encode, decode = _network_operations(model, angles)
+    encode, decode = _network_operations(model)
     orders = angles // 2
     grid = 2 * angle.OVERSAMPLING * orders
     # One real FFT of n numbers takes 2.5 n log2 n operations; a complex product and sum, 8.
@@ -154,14 +155,14 @@ def stages(sample: Any) -> list[Stage]:
     ]
 
 
-def _network_operations(model: Any, angles: int) -> tuple[float, float]:
+def _network_operations(model: Any) -> tuple[float, float]:
     """Operations of encoder and decoder, two per multiplication and addition."""
     encode = decode = 0.0
     for layer in model.encoder.modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            encode += 2 * layer.weight.numel() * angles // 2
-        elif isinstance(layer, torch.nn.Linear):
+        if isinstance(layer, torch.nn.Linear):
             encode += 2 * layer.weight.numel()
+    features = [p for p in model.encoder.features.parameters() if p.ndim > 1]
+    encode += 2 * (PLACES - 1) * sum(p.numel() for p in features)
     for layer in model.decoder.modules():
         if isinstance(layer, torch.nn.Linear):
             decode += 2 * layer.weight.numel()

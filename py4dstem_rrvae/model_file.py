@@ -21,7 +21,7 @@ from .core.model import LatentModel
 from .core.training import History
 
 KEY = "py4dstem_rrvae"
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True)

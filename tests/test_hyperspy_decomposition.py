@@ -4,7 +4,7 @@
 import hyperspy.api as hs
 import numpy as np
 import pytest
-from estimators import QUICK
+from estimators import QUICK as SHORT
 from hyperspy.signals import BaseSignal, Signal2D
 
 from benchmarks.scores import accuracy
@@ -13,6 +13,7 @@ from py4dstem_rrvae import RRVAE, synthetic
 hs.preferences.GUIs.warn_if_guis_are_missing = False
 
 SCAN = (8, 10)
+QUICK = SHORT | {"max_epochs": 8}
 LEARNED = QUICK | {"max_epochs": 15, "batch_size": 16}
 
 

@@ -8,12 +8,14 @@ beforehand. Background, mask and noise belong to the detector, which no mirror t
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from . import angle
 from .model import PolarRRVAE
+from .networks import AngularFeatures
 
 
 def mirror_image(polar: Tensor) -> Tensor:
@@ -22,23 +24,19 @@ def mirror_image(polar: Tensor) -> Tensor:
 
 
 class BothHands(nn.Module):
-    """Response of a network to patterns and to their mirror images, one after the other.
+    """Features of patterns and of their mirror images, one after the other.
 
     What then pools over the angle cannot tell the two apart.
-
-    Parameters
-    ----------
-    network
-        From (B, R, A) to (B, C, A').
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, features: AngularFeatures) -> None:
         super().__init__()
-        self.network = network
+        self.features = features
 
-    def forward(self, polar: Tensor) -> Tensor:
-        """``polar (B, R, A)`` to (B, C, 2 A')."""
-        return torch.cat([self.network(polar), self.network(mirror_image(polar))], dim=-1)
+    def forward(self, polar: Tensor, first_bin: int = 0) -> Tensor:
+        """``polar (B, R, A)`` to (B, 32, C)."""
+        hands = [self.features(hand, first_bin) for hand in (polar, mirror_image(polar))]
+        return torch.cat(hands, dim=1)
 
 
 class MirrorRRVAE(PolarRRVAE):
@@ -53,7 +51,7 @@ class MirrorRRVAE(PolarRRVAE):
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
         super().__init__(latent_dim, weight, dof)
-        self.encoder.features = BothHands(self.encoder.features)
+        self.encoder.features = BothHands(cast(AngularFeatures, self.encoder.features))
 
     def _log_evidence(self, x: Tensor, harmonics: Tensor) -> Tensor:
         """Log-likelihood of either hand, less its normalisation, (2, B); the mirrored one last."""

@@ -8,41 +8,49 @@ import math
 import torch
 from torch import Tensor, nn
 
+# Places around the circle that an encoder looks at: so many angular bins are joined to each.
+PLACES = 16
 
-class AngularFeatures(nn.Sequential):
+
+class AngularFeatures(nn.Module):
     """Two circular convolutions along the angle, with the radii as channels.
 
-    The second keeps every other position: (B, R, A) to (B, C, A / 2). As images of one row with the
-    channels last in memory they take half the time of a `Conv1d` with circular padding: 0.9 against
-    1.8 ms, forward and backward, 64 x 32 x 64 on one core.
+    Angular bins are joined to 16 places, each the mean of its bins: (B, R, A) to (B, 16, C). On so
+    few places a convolution is fastest as a matrix product of each place with its two neighbours.
+
+    Parameters
+    ----------
+    n_radial
+        Radial bins R, the input channels.
+    channels
+        Output channels C of both.
     """
 
-    def __init__(self, n_radial: int, channels: int, kernel: int) -> None:
-        super().__init__(
-            nn.Conv2d(n_radial, channels, (1, kernel)),
-            nn.GELU(),
-            nn.Conv2d(channels, channels, (1, kernel), stride=(1, 2)),
-            nn.GELU(),
-        )
-        self.margin = 2 * (kernel // 2)
+    def __init__(self, n_radial: int, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(3 * n_radial, channels)
+        self.second = nn.Linear(3 * channels, channels)
 
-    def forward(self, polar: Tensor) -> Tensor:
-        """Features (B, C, A / 2) of ``polar (B, R, A)``."""
-        # Closed to a circle once for both: the first then leaves what closes it for the second.
-        last, first = polar[..., -self.margin :], polar[..., : self.margin]
-        image = torch.cat([last, polar, first], dim=-1)[:, :, None]
-        image = image.contiguous(memory_format=torch.channels_last)
-        for layer in self:
-            image = layer(image)
-        return image.squeeze(2)
+    def forward(self, polar: Tensor, first_bin: int = 0) -> Tensor:
+        """Features (B, 16, C) of ``polar (B, R, A)``, whose bins are joined from `first_bin` on."""
+        places = torch.eye(PLACES, device=polar.device, dtype=polar.dtype)
+        join = places.repeat_interleave(polar.shape[-1] // PLACES, dim=0)
+        join = join.roll(first_bin, dims=0) * (PLACES / polar.shape[-1])
+        features = (polar @ join).transpose(1, 2)
+        for layer in (self.first, self.second):
+            around = [features.roll(1, dims=1), features, features.roll(-1, dims=1)]
+            features = nn.functional.silu(layer(torch.cat(around, dim=-1)))
+        return features
 
 
 class PolarEncoder(nn.Module):
     """Mean and log-variance of the latents, invariant to shifts of the pattern along the angle.
 
     Circular convolutions along the angle, with the radii as channels, commute with shifts; the mean
-    and the maximum over the angle then forget them. The second convolution keeps every other
-    position, so the invariance is exact for shifts by two bins and close in between.
+    and the maximum over the angle then forget them. With bins joined to 16 that is exact for 16
+    turns. In training the joins begin at another bin from step to step, so that turns in between
+    are no news either: without that, 12-fold patterns trained in two directions move in the others
+    by 10 times their noise, with it by less than once, as with convolutions of all 64 bins.
 
     Parameters
     ----------
@@ -52,15 +60,14 @@ class PolarEncoder(nn.Module):
         Number of latents d.
     channels
         Width of the hidden layers.
-    kernel
-        Angular bins a convolution sees.
     """
 
-    def __init__(self, n_radial: int, latent_dim: int, channels: int = 32, kernel: int = 5) -> None:
+    def __init__(self, n_radial: int, latent_dim: int, channels: int = 32) -> None:
         super().__init__()
-        self.features: nn.Module = AngularFeatures(n_radial, channels, kernel)
-        self.hidden = nn.Sequential(nn.Linear(2 * channels, 2 * channels), nn.GELU())
+        self.features: nn.Module = AngularFeatures(n_radial, channels)
+        self.hidden = nn.Sequential(nn.Linear(2 * channels, 2 * channels), nn.SiLU())
         self.output = nn.Linear(2 * channels, 2 * latent_dim)
+        self._first_bin = 0
 
     def forward(self, polar: Tensor) -> tuple[Tensor, Tensor]:
         """``polar (B, R, A)`` to mean and log-variance, each (B, d)."""
@@ -69,8 +76,10 @@ class PolarEncoder(nn.Module):
 
     def summary(self, polar: Tensor) -> Tensor:
         """What `output` is linear in, (B, 2 channels)."""
-        features = self.features(polar)
-        pooled = torch.cat([features.mean(dim=-1), features.amax(dim=-1)], dim=-1)
+        if self.training:
+            self._first_bin = (self._first_bin + 1) % (polar.shape[-1] // PLACES)
+        features = self.features(polar, self._first_bin if self.training else 0)
+        pooled = torch.cat([features.mean(dim=1), features.amax(dim=1)], dim=-1)
         summary: Tensor = self.hidden(pooled)
         return summary
 
@@ -97,7 +106,7 @@ class PolarDecoder(nn.Module):
         super().__init__()
         self.shape = (n_radial, max_order + 1, 2)
         self.input = nn.Linear(latent_dim, hidden)
-        self.layers = nn.Sequential(nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
+        self.layers = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
         self.output = nn.Linear(hidden, math.prod(self.shape))
         # Order 0 of a real pattern is real. No gradient ever reaches these parameters.
         with torch.no_grad():

@@ -20,11 +20,15 @@ RateKind = Literal["one-cycle", "constant"]
 
 HELD_OUT = 0.15
 # Steps after which the two starts of a background are compared.
-PILOT_STEPS = 108
+PILOT_STEPS = 54
 # Share of the steps over which the weight of the KL divergence rises to its own. Without it a
 # latent of little weight is given up early (deformation at 200 counts: R^2 0.55 and 0.83 to 0.85,
 # by the seed; with it 0.84).
 WARM_UP = 0.3
+# Of Adam. On the one cycle a shorter memory of squared gradients bears a higher rate: 900 steps at
+# 7e-3 reach a better held-out loss than 1,215 or 2,475 at 5e-3 did with 0.999 (graphene: both
+# latents, repeatability 0.8 and 0.85 on six seeds; before 0.8 and 0.65).
+BETAS = {"one-cycle": (0.9, 0.99), "constant": (0.9, 0.999)}
 # A latent is noise below this R^2 between noise draws, and carries nothing below this spread.
 LEAST_REPEATABILITY, LEAST_SPREAD = 0.5, 0.2
 
@@ -249,7 +253,10 @@ class _Loop:
         self.model, self.schedule, self.generator = model, schedule, generator
         self.parameters = _AsOne([p for p in model.parameters() if p.requires_grad])
         self.optimizer = torch.optim.Adam(
-            [self.parameters.flat], lr=schedule.learning_rate, fused=True
+            [self.parameters.flat],
+            lr=schedule.learning_rate,
+            betas=BETAS[schedule.rate],
+            fused=True,
         )
         self.steps, self.done = -(-n // schedule.batch_size), 0
         total = self.steps * schedule.max_epochs
