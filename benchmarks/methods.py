@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import NMF, PCA
 
 from py4dstem_rrvae import RRVAE, Frames, describe
-from py4dstem_rrvae.core.training import HELD_OUT, trial_epochs
+from py4dstem_rrvae.core.training import HELD_OUT, trial
 
 from . import scores, worker
 from .plain import Plain
@@ -37,10 +37,11 @@ class Ours:
         self.geometry = geometry
         self.model = model.fit(self._frames(train))
         history = self.model.history_
-        epochs, shown = len(history.train_loss), round((1 - HELD_OUT) * len(train))
+        n = round((1 - HELD_OUT) * len(train))
+        self.shown = len(history.train_loss) * n
         if history.background_start is not None:  # chosen by two short trials
-            epochs += 2 * trial_epochs(self.model._schedule(shown), shown)
-        self.shown = epochs * shown
+            pilot, few = trial(self.model._schedule(n), n)
+            self.shown += 2 * pilot.max_epochs * few
 
     def _frames(self, patterns: np.ndarray) -> np.ndarray | Frames:
         return patterns if self.geometry is None else Frames(patterns, **self.geometry)

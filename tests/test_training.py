@@ -19,7 +19,7 @@ from py4dstem_rrvae.core.training import (
     settle_latents,
     split,
     train,
-    trial_epochs,
+    trial,
 )
 from py4dstem_rrvae.core.transform import BinTransform
 from py4dstem_rrvae.estimator import _new_model
@@ -192,11 +192,12 @@ def test_background_starts_where_short_trials_go_better(change):
 
 
 @pytest.mark.parametrize(
-    ("patterns", "max_epochs", "epochs"),
-    [(1700, 34, 2), (6963, 9, 1), (64, 900, 54), (64, 5, 5)],
+    ("patterns", "max_epochs", "epochs", "few"),
+    [(1700, 34, 2, 1700), (6963, 9, 1, 3456), (64, 900, 54, 64), (64, 5, 5, 64)],
 )
-def test_trials_are_some_fifty_steps_or_all_of_them(patterns, max_epochs, epochs):
-    assert trial_epochs(Schedule(max_epochs, 64, 5e-3), patterns) == epochs
+def test_trials_are_some_fifty_steps_or_all_of_them(patterns, max_epochs, epochs, few):
+    schedule, n = trial(Schedule(max_epochs, 64, 5e-3), patterns)
+    assert (schedule.max_epochs, n) == (epochs, few)
 
 
 @pytest.mark.parametrize("end", [None, KeyboardInterrupt, RuntimeError])

@@ -42,8 +42,9 @@ __all__ = [
 
 # Step in z of a finite difference.
 DRIFT_STEP = 0.05
-# M steps for the background of another scan; it has settled after about ten.
-ADOPTION_STEPS = 15
+# M steps for the background of another scan: until it has settled (after about ten) on so many
+# patterns, which leave it a fiftieth of their noise, and then on all.
+ADOPTION_SAMPLE, ADOPTION_STEPS = 2048, (12, 3)
 
 
 class PolarRRVAE(LatentModel):
@@ -118,7 +119,6 @@ class PolarRRVAE(LatentModel):
         A gradient through the encoder would instead bend the background to suit the encoder.
         """
         self._start_background(patterns, "mean" if background == "auto" else background)
-        mean = self.background.clone()
         # Scaled-down orders would leave the rest of the patterns to the background.
         self.learned_noise.zero_()
 
@@ -127,9 +127,12 @@ class PolarRRVAE(LatentModel):
             fit = self._best_fit(x, self.decode(self.encode(x)[0]))
             return self.polar(*fit).sum(dim=0)
 
-        for _ in range(ADOPTION_STEPS if background == "auto" else 0):
-            parts = in_parallel(turned, patterns.split(512))
-            self.background.copy_(mean - torch.stack(parts).sum(dim=0) / len(patterns))
+        few = patterns[:: math.ceil(len(patterns) / ADOPTION_SAMPLE)]
+        for used, steps in zip((few, patterns), ADOPTION_STEPS, strict=True):
+            mean = used.mean(dim=0)
+            for _ in range(steps if background == "auto" else 0):
+                decoded = torch.stack(in_parallel(turned, used.split(256))).sum(dim=0)
+                self.background.copy_(mean - decoded / len(used))
         self.measure_noise(patterns)
         self.measure_fixed(patterns)
 

@@ -130,30 +130,30 @@ def fit_model(
     seed
         Of the batches and latent samples.
     """
+    training, validation = patterns
 
-    def run(start: Start, schedule: Schedule) -> tuple[LatentModel, History]:
+    def run(start: Start, schedule: Schedule, n: int) -> tuple[LatentModel, History]:
         model = build()
-        model.initialise(patterns[0], background, start)
+        model.initialise(training[:n], background, start)
         generator = torch.Generator().manual_seed(seed)
-        history = train(model, *patterns, schedule, generator, progress)
+        history = train(model, training[:n], validation, schedule, generator, progress)
         history.background_start = start if background == "auto" else None
         return model, history
 
     if background != "auto":
-        return run("mean", schedule)
-    epochs = trial_epochs(schedule, len(patterns[0]))
-    pilot = replace(schedule, max_epochs=epochs, label="rrVAE trial")
+        return run("mean", schedule, len(training))
+    pilot, n = trial(schedule, len(training))
     runs: list[tuple[LatentModel, History]] = []
 
     def best() -> tuple[LatentModel, History]:
         return min(runs, key=lambda done: min(done[1].validation_loss, default=math.inf))
 
     for start in get_args(Start):
-        runs.append(run(start, pilot))
+        runs.append(run(start, pilot, n))
         if runs[-1][1].stopped == "interrupted":
             break
     else:
-        runs.append(run(best()[1].background_start or "mean", schedule))
+        runs.append(run(best()[1].background_start or "mean", schedule, len(training)))
         if runs[-1][1].stopped != "interrupted":
             return runs[-1]
     model, history = best()
@@ -161,10 +161,12 @@ def fit_model(
     return model, history
 
 
-def trial_epochs(schedule: Schedule, n: int) -> int:
-    """Epochs of a trial before a training of that schedule on n patterns."""
+def trial(schedule: Schedule, n: int) -> tuple[Schedule, int]:
+    """Schedule of a trial before a training of that schedule on n patterns, and on how many."""
+    n = min(n, PILOT_STEPS * schedule.batch_size)
     steps = -(-n // schedule.batch_size)
-    return min(-(-PILOT_STEPS // steps), schedule.max_epochs)
+    epochs = min(-(-PILOT_STEPS // steps), schedule.max_epochs)
+    return replace(schedule, max_epochs=epochs, label="rrVAE trial"), n
 
 
 def train(
