@@ -16,7 +16,7 @@ from py4dstem_rrvae.core.model import PolarRRVAE
 from py4dstem_rrvae.core.networks import PLACES
 from py4dstem_rrvae.core.training import Schedule, fit_model, split
 from py4dstem_rrvae.encoding import CHUNK, Binner
-from py4dstem_rrvae.estimator import LEARNING_RATE, STEPS
+from py4dstem_rrvae.estimator import LEARNING_RATE, MEMORY, STEPS
 
 BATCH = 64
 
@@ -81,7 +81,7 @@ class Plain:
 
         parts = split(self._polar(train), torch.Generator().manual_seed(seed))
         epochs = epochs or math.ceil(STEPS["polar"] / math.ceil(len(parts[0]) / BATCH))
-        schedule = Schedule(epochs, BATCH, LEARNING_RATE["polar"])
+        schedule = Schedule(epochs, BATCH, LEARNING_RATE["polar"], memory=MEMORY["polar"])
         self.model, self.history = fit_model(partial(new), parts, "mean", schedule, seed)
         self.shown = len(self.history.train_loss) * len(parts[0])
 

@@ -63,7 +63,7 @@ class Scan:
         """Figures of merit by name; those that a method has no answer for are left out."""
         at, shape = self.at, self.at.kind.shape
         found: Figures = {"ari": self._ari(z)}
-        told = cases.told(z, at.kind.ravel())
+        told = cases.told(z.reshape(*shape, -1), at.kind, np.ones(shape, dtype=bool))
         if told is not None:
             found["accuracy"] = told
         if np.isfinite(angle).any():
