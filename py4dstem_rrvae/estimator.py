@@ -52,8 +52,8 @@ from .sampling import (
 
 FloatArray = NDArray[np.float64]
 
-# Steps of training where nothing else is asked for. With 900 at a rate of 7e-3 one of six trainings
-# on 200 counts loses the second latent, with 700 at 1e-2 one of seven on graphene.
+# Steps of training where nothing else is asked for. With 900 at a rate of 7e-3 one of eight
+# trainings on 200 counts loses the second latent, with 700 at 1e-2 one of eight on graphene.
 STEPS, LEARNING_RATE = {"polar": 1000, "coordinate": 1200}, {"polar": 8e-3, "coordinate": 1e-3}
 # Adam's, for squared gradients: a shorter one than its usual 0.999 bears the higher rate of fewer
 # steps (2,475 at 5e-3 before: repeatability of graphene's latents 0.8, 0.65; now 0.8, 0.85). The
