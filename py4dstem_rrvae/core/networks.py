@@ -4,12 +4,21 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 # Places around the circle that an encoder looks at: so many angular bins are joined to each.
 PLACES = 16
+
+
+@lru_cache(maxsize=64)
+def _join(bins: int, first: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Matrix (A, 16) to the mean of each place's bins, the first of which is `first`."""
+    with torch.inference_mode(False):  # training may use it later
+        places = torch.eye(PLACES, dtype=dtype, device=device) * (PLACES / bins)
+        return places.repeat_interleave(bins // PLACES, dim=0).roll(first, dims=0)
 
 
 class AngularFeatures(nn.Module):
@@ -33,9 +42,7 @@ class AngularFeatures(nn.Module):
 
     def forward(self, polar: Tensor, first_bin: int = 0) -> Tensor:
         """Features (B, 16, C) of ``polar (B, R, A)``, whose bins are joined from `first_bin` on."""
-        places = torch.eye(PLACES, device=polar.device, dtype=polar.dtype)
-        join = places.repeat_interleave(polar.shape[-1] // PLACES, dim=0)
-        join = join.roll(first_bin, dims=0) * (PLACES / polar.shape[-1])
+        join = _join(polar.shape[-1], first_bin, polar.dtype, polar.device)
         features = (polar @ join).transpose(1, 2)
         for layer in (self.first, self.second):
             around = [features.roll(1, dims=1), features, features.roll(-1, dims=1)]
