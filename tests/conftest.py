@@ -26,7 +26,7 @@ def unseen():
 @pytest.fixture(scope="session")
 def trained(lobes):
     """Fitted estimator; tests must leave it as it is."""
-    return RRVAE(max_epochs=25, random_state=0, progress=False, device="cpu").fit(lobes.frames)
+    return RRVAE(random_state=0, progress=False, device="cpu").fit(lobes.frames)
 
 
 @pytest.fixture(scope="session")

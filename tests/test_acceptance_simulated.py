@@ -40,15 +40,18 @@ def mos2():
 
 def test_turned_specimen_has_the_same_latents_and_its_turn_is_found(mos2):
     flat, turned = mos2
-    model = RRVAE(random_state=0, progress=False).fit(counted(flat, 0))
-    own = model.encode(counted(flat, 0))
-    again = model.encode(counted(flat, 1), background="refit")
-    other = model.encode(counted(turned, 2), background="refit")
-    alive = ~np.array(model.history_.collapsed)
-    assert alive.any()
-    assert (agreement(own, other)[alive] >= 0.95 * agreement(own, again)[alive]).all()
-    # Of 784 positions; seeds 0 to 2 are 0.33, 0.10, 0.04 off, of the whole case at most 0.07.
-    assert math.degrees(scores.turn(own, other)) == pytest.approx(17.0, abs=0.5)
+    turns = []
+    for seed in range(3):
+        model = RRVAE(random_state=seed, progress=False).fit(counted(flat, 0))
+        own = model.encode(counted(flat, 0))
+        again = model.encode(counted(flat, 1), background="refit")
+        other = model.encode(counted(turned, 2), background="refit")
+        alive = ~np.array(model.history_.collapsed)
+        assert alive.any()
+        assert (agreement(own, other)[alive] >= 0.95 * agreement(own, again)[alive]).all()
+        turns.append(math.degrees(scores.turn(own, other)))
+    # Of 784 positions seed 0 is 0.33 off, the others 0.10 and 0.04; of the whole case at most 0.07.
+    assert np.median(turns) == pytest.approx(17.0, abs=0.3)
 
 
 def test_no_latent_of_a_weak_scatterer_carries_noise():

@@ -214,7 +214,7 @@ def test_the_place_in_the_scan_tells_no_sites():
 
 @pytest.mark.slow
 def test_the_benchmark_writes_its_figures_and_tables(cache, scans, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(cases.MODELS, "default", lambda **options: RRVAE(max_epochs=3, **options))
+    monkeypatch.setitem(cases.MODELS, "default", lambda **options: RRVAE(max_epochs=100, **options))
     cases.main(["zns", "--small", "--cache", str(cache), "--out", str(tmp_path), "--bin", "2"])
     assert {path.name for path in tmp_path.iterdir()} == {
         "cases.md",
@@ -223,8 +223,8 @@ def test_the_benchmark_writes_its_figures_and_tables(cache, scans, tmp_path, cap
         "cases_zns_manifold_default.png",
     }
     rows = {row["by"]: row for row in json.loads((tmp_path / "cases.json").read_text())["zns"]}
-    assert 0 < rows["default, seed 0"]["sites told"] <= 1
-    assert 0 < rows["COM magnitude"]["sites told"] <= 1
+    assert 0.3 < rows["default, seed 0"]["sites told"] <= 1
+    assert rows["COM magnitude"]["sites told"] > 0.3
     assert "| default, seed 0 |" in capsys.readouterr().out
 
 

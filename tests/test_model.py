@@ -319,9 +319,9 @@ def test_adopting_a_scan_of_few_turns_does_not_take_the_patterns_for_background(
     model, x = scan_of(trained, scan)
     want = model.infer(x)
     model.adopt_scan(x, "auto")
-    assert (model.infer(x).z - want.z).abs().median() < 0.1 * want.z.std()
+    assert (model.infer(x).z - want.z).abs().median() < 0.05 * want.z.std()
     model.adopt_scan(x, "mean")
-    assert (model.infer(x).z - want.z).abs().median() > 0.2 * want.z.std()
+    assert (model.infer(x).z - want.z).abs().median() > 0.4 * want.z.std()
 
 
 def test_adopting_the_scan_trained_on_changes_little(trained, lobes):

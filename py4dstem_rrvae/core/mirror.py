@@ -8,14 +8,12 @@ beforehand. Background, mask and noise belong to the detector, which no mirror t
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from . import angle
 from .model import PolarRRVAE
-from .networks import AngularFeatures
 
 
 def mirror_image(polar: Tensor) -> Tensor:
@@ -29,7 +27,7 @@ class BothHands(nn.Module):
     What then pools over the angle cannot tell the two apart.
     """
 
-    def __init__(self, features: AngularFeatures) -> None:
+    def __init__(self, features: nn.Module) -> None:
         super().__init__()
         self.features = features
 
@@ -51,7 +49,7 @@ class MirrorRRVAE(PolarRRVAE):
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
         super().__init__(latent_dim, weight, dof)
-        self.encoder.features = BothHands(cast(AngularFeatures, self.encoder.features))
+        self.encoder.features = BothHands(self.encoder.features)
 
     def _log_evidence(self, x: Tensor, harmonics: Tensor) -> Tensor:
         """Log-likelihood of either hand, less its normalisation, (2, B); the mirrored one last."""

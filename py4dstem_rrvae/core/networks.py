@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-# Places around the circle that an encoder looks at: so many angular bins are joined to each.
+# Places around the circle that an encoder looks at; neighbouring angular bins are joined to them.
 PLACES = 16
 
 
