@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from py4dstem_rrvae import Frames
+from py4dstem_rrvae import RRVAE, Frames
 from py4dstem_rrvae.core.intensity import Intensity
 from py4dstem_rrvae.core.model import PolarRRVAE
 from py4dstem_rrvae.core.networks import PLACES
-from py4dstem_rrvae.core.training import Schedule, fit_model, split
+from py4dstem_rrvae.core.training import fit_model, split
 from py4dstem_rrvae.encoding import CHUNK, Binner
-from py4dstem_rrvae.estimator import LEARNING_RATE, MEMORY, STEPS
-
-BATCH = 64
 
 
 class PlainEncoder(nn.Module):
@@ -80,8 +76,7 @@ class Plain:
             return PlainVAE(latent_dim, transform.weight, transform.dof)
 
         parts = split(self._polar(train), torch.Generator().manual_seed(seed))
-        epochs = epochs or math.ceil(STEPS["polar"] / math.ceil(len(parts[0]) / BATCH))
-        schedule = Schedule(epochs, BATCH, LEARNING_RATE["polar"], memory=MEMORY["polar"])
+        schedule = RRVAE(max_epochs=epochs)._schedule(len(parts[0]))
         self.model, self.history = fit_model(partial(new), parts, "mean", schedule, seed)
         self.shown = len(self.history.train_loss) * len(parts[0])
 
