@@ -105,11 +105,12 @@ def stages(sample: Any) -> list[Stage]:
     def once() -> torch.Tensor:
         return loop._loss(part, loop.generator, 1.0)[0]
 
+    def optimise() -> None:
+        loop.parameters.step(1e-5, 0.9)
+
     def step() -> None:
-        loop.optimizer.zero_grad()
         once().backward()
-        loop.optimizer.step()
-        loop.rate.step()
+        optimise()
 
     def inferred(work: Callable[[], Any]) -> Callable[[], Any]:
         return torch.inference_mode()(work)
@@ -146,7 +147,7 @@ def stages(sample: Any) -> list[Stage]:
         ),
         Stage(
             "of which optimiser",
-            loop.optimizer.step,
+            optimise,
             batch,
             15 * parameters / batch,
             7 * 4 * parameters / batch,

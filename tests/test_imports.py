@@ -173,6 +173,17 @@ def test_importing_the_package_imports_nothing_heavy():
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
+def test_training_does_not_import_torch_s_compiler():
+    # That takes a second of a training of six.
+    done = run(
+        f"import sys, numpy as np\nfrom {PACKAGE} import RRVAE\n"
+        "frames = np.random.default_rng(0).poisson(3, (40, 16, 16))\n"
+        "RRVAE(max_epochs=2, progress=False, device='cpu').fit(frames)\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
 @pytest.mark.parametrize(
     "order", ["import py4DSTEM, py4dstem_rrvae", "import py4dstem_rrvae, py4DSTEM"]
 )

@@ -24,10 +24,10 @@ def numbers(*shape):
 
 @pytest.mark.parametrize("leading", [(), (2,)], ids=["one hand", "both"])
 def test_products_have_their_gradients(leading):
-    weight = numbers(RINGS, ORDERS)
+    weight, spectrum = numbers(RINGS, ORDERS), harmonics().detach()
     assert gradcheck(
-        lambda spectrum, decoded: likelihood._Products.apply(spectrum, decoded, weight),
-        (harmonics(), harmonics(*leading, seed=1)),
+        lambda change, decoded: likelihood._Products.apply(spectrum, change, decoded, weight),
+        (harmonics(seed=2)[0, 0].detach().requires_grad_(), harmonics(*leading, seed=1)),
     )
 
 

@@ -16,6 +16,7 @@ from py4dstem_rrvae.core.model import PolarRRVAE
 from py4dstem_rrvae.core.training import (
     Schedule,
     fit_model,
+    one_cycle,
     settle_latents,
     split,
     train,
@@ -73,6 +74,18 @@ def keeps_its_noise(patterns):
     return model
 
 
+@pytest.mark.parametrize("total", [1, 2, 3, 10, 1000])
+def test_the_pace_is_that_of_torch_s_one_cycle(total):
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=total)
+    for step in range(total):
+        (group,) = optimizer.param_groups
+        assert one_cycle(step, total) == pytest.approx((group["lr"], group["betas"][0]))
+        optimizer.step()
+        if step < total - 1:
+            rate.step()
+
+
 def test_split_holds_each_pattern_once():
     patterns = torch.arange(100.0)[:, None, None]
     training, held_out = split(patterns, seeded())
@@ -98,9 +111,10 @@ def test_history_holds_the_divergence_of_each_latent(halves):
 
 
 def test_weights_of_the_best_epoch_are_kept(halves):
-    # A rate at which the last epoch is not the best one.
-    schedule = Schedule(max_epochs=12, batch_size=16, learning_rate=2e-2, rate="constant")
-    model, history = run(halves, schedule, model=keeps_its_noise(halves[0]))
+    # Eight patterns are soon learned by heart: the last epoch is not the best one.
+    schedule = Schedule(60, batch_size=8, learning_rate=1e-2, rate="constant", patience=1.0)
+    few = halves[0][:8], halves[1]
+    model, history = run(few, schedule, model=keeps_its_noise(few[0]))
     best = min(history.validation_loss)
     assert history.validation_loss[history.best_epoch] == best < history.validation_loss[-1]
     assert negative_elbo(model, halves[1]) == pytest.approx(best, rel=1e-6)

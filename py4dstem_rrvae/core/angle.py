@@ -32,6 +32,14 @@ FOLDS = (12, 10, 8, 6, 5, 4, 3, 2)
 OVERSAMPLING = 12
 
 
+@lru_cache(maxsize=16)
+def orders(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Orders m (n,), and how many terms of a Fourier sum each stands for (n,), made once."""
+    with torch.inference_mode(False):  # training may use them later
+        order = torch.arange(n, dtype=dtype, device=device)
+        return order, 2 - (order == 0).to(dtype)
+
+
 def evaluate(coefficients: Tensor, n: int) -> Tensor:
     """Values at the angles ``2 pi k / n``: ``c (B, K)`` to (B, n); needs ``n >= 2 (K - 1)``."""
     values: Tensor = torch.fft.irfft(coefficients, n=n, norm="forward")
@@ -40,7 +48,8 @@ def evaluate(coefficients: Tensor, n: int) -> Tensor:
 
 def shifted(coefficients: Tensor, theta: Tensor) -> Tensor:
     """Coefficients of ``f(. + theta)``, for ``theta (B,)``, or with axes of 1 to broadcast."""
-    return coefficients * _phase(torch.arange(coefficients.shape[-1], device=theta.device), theta)
+    order, _ = orders(coefficients.shape[-1], theta.dtype, theta.device)
+    return coefficients * _phase(order, theta)
 
 
 def _phase(order: Tensor, theta: Tensor) -> Tensor:
@@ -91,9 +100,10 @@ class _LogMeanExp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        orders = coefficients.shape[-1]
-        n = OVERSAMPLING * (orders - 1)
-        order, bend, count, steps = _grid(orders, coefficients.real.dtype, coefficients.device)
+        k, dtype, device = coefficients.shape[-1], coefficients.real.dtype, coefficients.device
+        n = OVERSAMPLING * (k - 1)
+        order, count = orders(k, dtype, device)
+        bend, steps = _grid(k, dtype, device)
         to_peak = _phase(order, peak(coefficients, n))
         turned = coefficients * to_peak
         values = evaluate(turned, n)
@@ -106,7 +116,7 @@ class _LogMeanExp(torch.autograd.Function):
         on_grid, squares = ((-0.5 * sharp[..., None] * steps[1]).exp() @ steps.T).unbind(dim=-1)
         value = highest + (total / n * (2 * math.pi / sharp).sqrt() / on_grid).log()
         if ctx.needs_input_grad[0]:
-            moments = torch.fft.rfft(density)[..., :orders] / total[..., None]
+            moments = torch.fft.rfft(density)[..., :k] / total[..., None]
             excess = squares / on_grid - 1 / sharp
             moments = count * moments + 0.5 * bend * excess[..., None]
             ctx.save_for_backward(moments * to_peak.conj())
@@ -121,17 +131,16 @@ class _LogMeanExp(torch.autograd.Function):
 
 
 @lru_cache(maxsize=8)
-def _grid(orders: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+def _grid(k: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """What `_LogMeanExp` multiplies by, made once.
 
-    Orders m (K,); how much order m bends f at its peak in a step of the grid (K,); how often it
-    counts (K,); ones, and squares of steps from the peak, (2, 17).
+    How much each order bends f at its peak in a step of the grid (K,); ones, and squares of steps
+    from the peak, (2, 17).
     """
-    step = 2 * math.pi / (OVERSAMPLING * (orders - 1))
-    order = torch.arange(orders, dtype=dtype, device=device)
+    step = 2 * math.pi / (OVERSAMPLING * (k - 1))
     squares = torch.arange(-8, 9, dtype=dtype, device=device).square()
-    twice = 2 - (order == 0).to(dtype)
-    return order, 2 * (order * step).square(), twice, torch.stack([squares**0, squares])
+    bend = 2 * (orders(k, dtype, device)[0] * step).square()
+    return bend, torch.stack([squares**0, squares])
 
 
 def _below_top(values: Tensor, top: Tensor) -> Tensor:

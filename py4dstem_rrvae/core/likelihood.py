@@ -18,16 +18,18 @@ from . import angle
 
 
 class _Products(torch.autograd.Function):
-    """Over the rings, ``sum S conj(D)`` (..., M), and half the weighted sum of squares of D (...).
+    """Over the rings, ``sum (S - C) conj(D)`` (..., M), and half the weighted squares of D (...).
 
-    With the gradients g and h of the two, that of D is ``conj(g) S + h weight D``: two passes over
-    arrays as large as D, where autograd makes nine.
+    With the gradients g and h of the two, that of D is ``conj(g) (S - C) + h weight D``, and that
+    of C the batch's sum of ``-g D``: a few passes over arrays as large as D, where autograd makes
+    nine. S, the spectra (B, R, M) of patterns, gets none.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, spectrum: Tensor, harmonics: Tensor, weight: Tensor
+        ctx: Any, spectrum: Tensor, change: Tensor, harmonics: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
+        spectrum = spectrum - change
         ctx.save_for_backward(spectrum, harmonics, weight)
         squared = torch.view_as_real(harmonics).square().flatten(-3)
         both = (0.5 * weight)[..., None].expand(-1, -1, 2).flatten()
@@ -37,15 +39,15 @@ class _Products(torch.autograd.Function):
     @once_differentiable
     def backward(
         ctx: Any, of_correlation: Tensor, of_squares: Tensor
-    ) -> tuple[Tensor | None, Tensor, None]:
+    ) -> tuple[None, Tensor | None, Tensor, None]:
         spectrum, harmonics, weight = ctx.saved_tensors
         gradient = spectrum * of_correlation.conj()[..., None, :]
         strength = (of_squares[..., None, None] * weight).to(harmonics.dtype)
         gradient.addcmul_(harmonics, strength)
-        of_spectrum = None
-        if ctx.needs_input_grad[0]:
-            of_spectrum = (of_correlation[..., None, :] * harmonics).sum_to_size(spectrum.shape)
-        return of_spectrum, gradient, None
+        of_change = None
+        if ctx.needs_input_grad[1]:
+            of_change = -(of_correlation[..., None, :] * harmonics).flatten(0, -3).sum(dim=0)
+        return None, of_change, gradient, None
 
 
 def log_density(
@@ -74,21 +76,21 @@ def log_density(
     coefficients : complex Tensor, shape (..., B, K)
         Of f, in the sense of `angle`: the log-density is ``constant + f(theta)``.
     """
-    orders, scaled = harmonics.shape[-1], precision[:, None]
+    k, scaled = harmonics.shape[-1], precision[:, None]
     share = scaled if weight is None else scaled * weight
     weighted = share * signal
     # The background's gradient need not go back through the FFT of each pattern.
-    spectrum = torch.fft.rfft(weighted, norm="ortho")[..., :orders]
-    spectrum = spectrum - torch.fft.rfft(share * change, norm="ortho")[..., :orders]
+    spectrum, of_change = (torch.fft.rfft(of)[..., :k] for of in (weighted, share * change))
     constant = weighted.flatten(1) @ change.flatten()
     constant = constant - 0.5 * (weighted * signal).sum(dim=(1, 2))
     # In the sum over the bins an order above 0 stands for two.
-    twice = 2.0 - (torch.arange(orders, device=signal.device) == 0).to(signal.dtype)
-    correlation, squares = _Products.apply(spectrum, harmonics, scaled * twice)  # type: ignore[no-untyped-call]
+    _, count = angle.orders(k, signal.dtype, signal.device)
+    correlation, squares = _Products.apply(spectrum, of_change, harmonics, scaled * count)  # type: ignore[no-untyped-call]
+    correlation = correlation / math.sqrt(signal.shape[-1])  # orthonormal, at least cost
     if weight is None:
         return constant - squares, nn.functional.pad(correlation, (0, 1))
     energy = _energy_under_mask(scaled.sqrt() * harmonics, weight)
-    missing = energy.shape[-1] - orders
+    missing = energy.shape[-1] - k
     return constant, nn.functional.pad(correlation, (0, missing)) - 0.5 * energy
 
 
@@ -113,18 +115,18 @@ class _Turning(torch.autograd.Function):
     def forward(
         ctx: Any, harmonics: Tensor, change: Tensor, order: Tensor
     ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(harmonics, change, order)
-        overlap = (change * harmonics.conj()).sum(dim=1).imag @ order
-        return overlap, angle.power(harmonics) @ order.square()
+        turn = harmonics * (1j * order)
+        ctx.save_for_backward(turn, change, order)
+        flat, other = (torch.view_as_real(of).flatten(1) for of in (turn, change))
+        return (flat * other).sum(dim=1), flat.square().sum(dim=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_overlap: Tensor, of_square: Tensor) -> tuple[Tensor, Tensor, None]:
-        harmonics, change, order = ctx.saved_tensors
-        turn = 1j * of_overlap[:, None, None] * order
-        stretch = 2 * of_square[:, None, None] * order.square()
-        gradient = (harmonics * stretch).addcmul_(change, turn, value=-1)
-        return gradient, harmonics * turn, None
+        turn, change, order = ctx.saved_tensors
+        of_overlap = of_overlap[:, None, None]
+        of_turn = (change * of_overlap).add_(turn * (2 * of_square[:, None, None]))
+        return of_turn * (-1j * order), turn * of_overlap, None
 
 
 def drift(harmonics: Tensor, change: Tensor, variance: Tensor) -> Tensor:
@@ -140,7 +142,7 @@ def drift(harmonics: Tensor, change: Tensor, variance: Tensor) -> Tensor:
     variance : Tensor, shape ()
         Of the noise.
     """
-    order = torch.arange(harmonics.shape[-1], device=variance.device, dtype=variance.dtype)
+    order, _ = angle.orders(harmonics.shape[-1], variance.dtype, variance.device)
     overlap, turning = _Turning.apply(harmonics, change, order)  # type: ignore[no-untyped-call]
     cost: Tensor = overlap.square() / (turning * variance).clamp(min=1e-12)
     return cost

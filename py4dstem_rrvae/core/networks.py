@@ -21,6 +21,14 @@ def _join(bins: int, first: int, dtype: torch.dtype, device: torch.device) -> Te
         return places.repeat_interleave(bins // PLACES, dim=0).roll(first, dims=0)
 
 
+@lru_cache(maxsize=8)
+def _around(device: torch.device) -> Tensor:
+    """Indices (48,) of each place's neighbour before it, itself, and the neighbour after it."""
+    with torch.inference_mode(False):
+        places = torch.arange(PLACES, device=device)
+        return torch.stack([places - 1, places, places + 1], dim=-1).flatten() % PLACES
+
+
 class AngularFeatures(nn.Module):
     """Two circular convolutions along the angle, with the radii as channels.
 
@@ -45,8 +53,8 @@ class AngularFeatures(nn.Module):
         join = _join(polar.shape[-1], first_bin, polar.dtype, polar.device)
         features = (polar @ join).transpose(1, 2)
         for layer in (self.first, self.second):
-            around = [features.roll(1, dims=1), features, features.roll(-1, dims=1)]
-            features = nn.functional.silu(layer(torch.cat(around, dim=-1)))
+            around = features.index_select(1, _around(polar.device)).unflatten(1, (PLACES, 3))
+            features = nn.functional.silu(layer(around.flatten(2)))
         return features
 
 

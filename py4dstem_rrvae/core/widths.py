@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor
+
+FloatArray = NDArray[np.float64]
 
 # Keeps the layer near one width for all where there are few squares.
 RIDGE = 1e-2
@@ -28,27 +33,30 @@ def log_variance_layer(features: Tensor, squares: Tensor) -> tuple[Tensor, Tenso
     weight : Tensor, shape (d, F)
     bias : Tensor, shape (d,)
     """
-    center, scale = features.mean(dim=0).double(), features.std(dim=0).double()
+    inputs = features.double().cpu().numpy()
+    center, scale = inputs.mean(axis=0), inputs.std(axis=0)
     # A feature that hardly varies here must not decide where it does.
-    scale = scale.clamp(min=LEAST_SCALE * scale.square().mean().sqrt().item()).clamp(min=1e-12)
-    inputs = (features - center) / scale
-    squares = squares.double().clamp(min=LEAST_SQUARE)
-    mean = squares.mean(dim=0)
-    relative = squares / mean
-    weight = torch.zeros(inputs.shape[1], squares.shape[1], dtype=torch.float64)
-    weight = weight.to(features.device).requires_grad_()
-    bias = torch.zeros_like(mean, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
+    scale = scale.clip(max(LEAST_SCALE * np.sqrt(np.square(scale).mean()), 1e-12))
+    inputs = np.column_stack([(inputs - center) / scale, np.ones(len(inputs))])
+    relative = squares.double().clamp(min=LEAST_SQUARE).cpu().numpy()
+    mean = relative.mean(axis=0)
+    layer = np.column_stack([_log_variances(inputs, column) for column in (relative / mean).T])
+    weight = layer[:-1] / scale[:, None]
+    bias = layer[-1] + np.log(mean) - center @ weight
+    return torch.from_numpy(weight.T).to(features), torch.from_numpy(bias).to(features)
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        log_variance = inputs @ weight + bias
-        misfit = (log_variance + relative * torch.exp(-log_variance)).mean(dim=0).sum()
-        value: Tensor = misfit + RIDGE * weight.square().sum()
-        value.backward()
-        return value
 
-    with torch.enable_grad():
-        optimizer.step(loss)
-    weight, bias = weight.detach() / scale[:, None], bias.detach() + mean.log()
-    return weight.T.to(features), (bias - center @ weight).to(features)
+def _log_variances(inputs: FloatArray, squares: FloatArray) -> FloatArray:
+    """Weights (F + 1,), of which the last, the bias, has no ridge."""
+
+    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
+        log_variance = inputs @ weights
+        misfit = squares * np.exp(-log_variance)
+        ridge = RIDGE * np.append(weights[:-1], 0)
+        slope = inputs.T @ (1 - misfit) / len(inputs)
+        return float((log_variance + misfit).mean() + ridge @ weights), slope + 2 * ridge
+
+    start = np.zeros(inputs.shape[1])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    weights: FloatArray = found.x
+    return weights
