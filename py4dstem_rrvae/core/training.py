@@ -255,9 +255,12 @@ class _AsOne:
     @torch.no_grad()
     def step(self, rate: float, momentum: float) -> None:
         """One of Adam (Kingma and Ba, 2015), after which the gradient is zero again."""
-        state: list[list[Tensor]] = [[of] for of in (self.flat, self.gradient, *self.moments)]
+        first, second = self.moments
         adam(
-            *state,
+            [self.flat],
+            [self.gradient],
+            [first],
+            [second],
             max_exp_avg_sqs=[],
             state_steps=[self.steps],
             fused=True,
@@ -284,7 +287,9 @@ def one_cycle(step: int, total: int) -> tuple[float, float]:
     (Smith and Topin, 2019, with torch's values).
     """
     top = RISE * total - 1
-    low, way = (1 / 25, step / top) if step <= top else (4e-6, (total - 1 - step) / (total - 1 - top))
+    low, way = 1 / 25, step / top
+    if step > top:
+        low, way = 4e-6, (total - 1 - step) / (total - 1 - top)
     height = (1 - math.cos(math.pi * way)) / 2
     return low + (1 - low) * height, 0.95 - 0.1 * height
 

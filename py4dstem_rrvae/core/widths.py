@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
+from .threads import one_thread
+
 FloatArray = NDArray[np.float64]
 
 # Keeps the layer near one width for all where there are few squares.
@@ -33,30 +35,31 @@ def log_variance_layer(features: Tensor, squares: Tensor) -> tuple[Tensor, Tenso
     weight : Tensor, shape (d, F)
     bias : Tensor, shape (d,)
     """
-    inputs = features.double().cpu().numpy()
-    center, scale = inputs.mean(axis=0), inputs.std(axis=0)
+    inputs = features.double().cpu()
+    center, scale = inputs.mean(dim=0), inputs.std(dim=0)
     # A feature that hardly varies here must not decide where it does.
-    scale = scale.clip(max(LEAST_SCALE * np.sqrt(np.square(scale).mean()), 1e-12))
-    inputs = np.column_stack([(inputs - center) / scale, np.ones(len(inputs))])
-    relative = squares.double().clamp(min=LEAST_SQUARE).cpu().numpy()
-    mean = relative.mean(axis=0)
-    layer = np.column_stack([_log_variances(inputs, column) for column in (relative / mean).T])
+    scale = scale.clamp(min=LEAST_SCALE * scale.square().mean().sqrt().item()).clamp(min=1e-12)
+    inputs = torch.cat([(inputs - center) / scale, torch.ones(len(inputs), 1).to(inputs)], dim=1)
+    squares = squares.double().cpu().clamp(min=LEAST_SQUARE)
+    mean = squares.mean(dim=0)
+    layer = torch.stack([_log_variances(inputs, column) for column in (squares / mean).T], dim=1)
     weight = layer[:-1] / scale[:, None]
-    bias = layer[-1] + np.log(mean) - center @ weight
-    return torch.from_numpy(weight.T).to(features), torch.from_numpy(bias).to(features)
+    bias = layer[-1] + mean.log() - center @ weight
+    return weight.T.to(features), bias.to(features)
 
 
-def _log_variances(inputs: FloatArray, squares: FloatArray) -> FloatArray:
+def _log_variances(inputs: Tensor, squares: Tensor) -> Tensor:
     """Weights (F + 1,), of which the last, the bias, has no ridge."""
 
     def loss(weights: FloatArray) -> tuple[float, FloatArray]:
-        log_variance = inputs @ weights
-        misfit = squares * np.exp(-log_variance)
-        ridge = RIDGE * np.append(weights[:-1], 0)
-        slope = inputs.T @ (1 - misfit) / len(inputs)
-        return float((log_variance + misfit).mean() + ridge @ weights), slope + 2 * ridge
+        layer = torch.from_numpy(weights)
+        log_variance = inputs @ layer
+        misfit = squares * torch.exp(-log_variance)
+        ridge = RIDGE * torch.cat([layer[:-1], torch.zeros(1, dtype=layer.dtype)])
+        slope = (1 - misfit) @ inputs / len(inputs) + 2 * ridge
+        return ((log_variance + misfit).mean() + ridge @ layer).item(), slope.numpy()
 
-    start = np.zeros(inputs.shape[1])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
-    weights: FloatArray = found.x
-    return weights
+    start, options = np.zeros(inputs.shape[1]), {"maxiter": STEPS}
+    with one_thread():  # a second one takes longer to wake than such products last
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
+    return torch.from_numpy(found.x)
