@@ -105,12 +105,14 @@ def stages(sample: Any) -> list[Stage]:
     def once() -> torch.Tensor:
         return loop._loss(part, loop.generator, 1.0)[0]
 
-    def optimise() -> None:
-        loop.parameters.step(1e-5, 0.9)
-
     def step() -> None:
         once().backward()
-        optimise()
+        loop.optimizer.step(1e-5, 0.9)
+
+    def optimise() -> None:
+        for parameter in loop.optimizer.parameters:
+            parameter.grad = parameter.detach()
+        loop.optimizer.step(1e-5, 0.9)
 
     def inferred(work: Callable[[], Any]) -> Callable[[], Any]:
         return torch.inference_mode()(work)

@@ -15,6 +15,7 @@ from py4dstem_rrvae.core.intensity import Intensity
 from py4dstem_rrvae.core.model import PolarRRVAE
 from py4dstem_rrvae.core.training import (
     Schedule,
+    _Adam,
     fit_model,
     one_cycle,
     settle_latents,
@@ -234,11 +235,23 @@ def test_training_takes_one_thread_and_gives_the_others_back(end, halves, monkey
         torch.set_num_threads(before)
 
 
-def test_parameters_have_memory_of_their_own_after_training(halves):
-    model, _ = run(halves, Schedule(max_epochs=1, batch_size=64, learning_rate=1e-3))
-    places = [p.untyped_storage().data_ptr() for p in model.parameters()]
-    assert len(set(places)) == len(places)
-    assert all(p.grad is None for p in model.parameters())
+def test_steps_are_those_of_torch_s_adam(halves):
+    ours, torch_s = (
+        [torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.zeros(2, 2))] for _ in range(2)
+    )
+    adam = _Adam(ours, memory=0.97)
+    other = torch.optim.Adam(torch_s, betas=(0.9, 0.97))
+    for step in range(5):
+        (group,) = other.param_groups
+        group["lr"], group["betas"] = 0.1 / (1 + step), (0.9 - 0.01 * step, 0.97)
+        for mine, its in zip(ours, torch_s, strict=True):
+            gradient = torch.randn(mine.shape, generator=seeded(step))
+            mine.grad, its.grad = gradient, gradient.clone()
+        adam.step(group["lr"], group["betas"][0])
+        other.step()
+    for mine, its in zip(ours, torch_s, strict=True):
+        torch.testing.assert_close(mine, its)
+        assert mine.grad is None
 
 
 def test_a_hot_pixel_is_in_the_background_from_the_start():

@@ -42,8 +42,8 @@ class _Products(torch.autograd.Function):
     ) -> tuple[None, Tensor | None, Tensor, None]:
         spectrum, harmonics, weight = ctx.saved_tensors
         gradient = spectrum * of_correlation.conj()[..., None, :]
-        strength = (of_squares[..., None, None] * weight).to(harmonics.dtype)
-        gradient.addcmul_(harmonics, strength)
+        strength = (of_squares[..., None, None] * weight)[..., None]
+        torch.view_as_real(gradient).addcmul_(torch.view_as_real(harmonics), strength)
         of_change = None
         if ctx.needs_input_grad[1]:
             of_change = -(of_correlation[..., None, :] * harmonics).flatten(0, -3).sum(dim=0)
