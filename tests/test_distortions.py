@@ -36,7 +36,7 @@ def frames(patterns, center, matrix, mask=None):
 @pytest.fixture(scope="module")
 def model():
     camera = CAMERAS["none"]
-    trained = RRVAE(random_state=0, **geometry.TRAINING | {"batch_size": 32})
+    trained = RRVAE(random_state=0, **geometry.TRAINING)
     return trained.fit(frames(draw(camera, 0, 800), camera.origin, camera.matrix))
 
 
