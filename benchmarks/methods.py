@@ -20,6 +20,7 @@ from sklearn.decomposition import NMF, PCA
 
 from py4dstem_rrvae import RRVAE, Frames, describe
 from py4dstem_rrvae.core.training import HELD_OUT, trial
+from py4dstem_rrvae.schedule import schedule_of
 
 from . import scores, worker
 from .plain import Plain
@@ -40,7 +41,7 @@ class Ours:
         n = round((1 - HELD_OUT) * len(train))
         self.shown = len(history.train_loss) * n
         if history.background_start is not None:  # chosen by two short trials
-            pilot, few = trial(self.model._schedule(n), n)
+            pilot, few = trial(schedule_of(self.model, n), n)
             self.shown += 2 * pilot.max_epochs * few
 
     def _frames(self, patterns: np.ndarray) -> np.ndarray | Frames:

@@ -15,6 +15,7 @@ from py4dstem_rrvae.core.model import PolarRRVAE
 from py4dstem_rrvae.core.networks import PLACES
 from py4dstem_rrvae.core.training import fit_model, split
 from py4dstem_rrvae.encoding import CHUNK, Binner
+from py4dstem_rrvae.schedule import schedule_of
 
 
 class PlainEncoder(nn.Module):
@@ -76,7 +77,7 @@ class Plain:
             return PlainVAE(latent_dim, transform.weight, transform.dof)
 
         parts = split(self._polar(train), torch.Generator().manual_seed(seed))
-        schedule = RRVAE(max_epochs=epochs)._schedule(len(parts[0]))
+        schedule = schedule_of(RRVAE(max_epochs=epochs), len(parts[0]))
         self.model, self.history = fit_model(partial(new), parts, "mean", schedule, seed)
         self.shown = len(self.history.train_loss) * len(parts[0])
 

@@ -34,6 +34,7 @@ from py4dstem_rrvae.core.device import choose_device
 from py4dstem_rrvae.core.model import LatentModel
 from py4dstem_rrvae.core.threads import one_thread
 from py4dstem_rrvae.estimator import _new_model
+from py4dstem_rrvae.schedule import schedule_of
 
 from . import scores, speed_floor
 from .quality import Row, table
@@ -127,7 +128,7 @@ def throughput(sample: Sample, clock: Clock, peers: str | None) -> Result:
     """Training and encoding, ours and the peers'."""
     estimator, epochs = sample.estimator, 4
     training_part, _ = sample.parts
-    schedule = replace(estimator._schedule(len(training_part)), max_epochs=epochs)
+    schedule = replace(schedule_of(estimator, len(training_part)), max_epochs=epochs)
 
     def chance() -> torch.Generator:
         return torch.Generator().manual_seed(0)

@@ -96,14 +96,14 @@ def stages(sample: Any) -> list[Stage]:
     batch = sample.estimator.batch_size
     loop = training._Loop(
         sample.model().train(),
-        training.Schedule(10**6, batch, 1e-5),
+        training.Schedule(10**6, batch, 1e-5, added_noise=0.4),
         len(sample.parts[0]),
         torch.Generator().manual_seed(0),
     )
     part = sample.parts[0][:batch]
 
     def once() -> torch.Tensor:
-        return loop._loss(part, loop.generator, 1.0)[0]
+        return loop._loss(loop._noisy(part), loop.generator, 1.0)[0]
 
     def step() -> None:
         once().backward()

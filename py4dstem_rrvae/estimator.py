@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -28,7 +27,7 @@ from .core.coordinate import NoiseKind
 from .core.intensity import IntensityKind, choose_intensity
 from .core.model import Background, LatentModel
 from .core.threads import one_thread
-from .core.training import History, RateKind, Schedule, fit_model, settle_latents, split
+from .core.training import History, RateKind, fit_model, settle_latents, split
 from .core.transform import BinTransform
 from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
 from .frames import Frames, unflatten
@@ -49,18 +48,9 @@ from .sampling import (
     check_variety,
     draw,
 )
+from .schedule import schedule_of
 
 FloatArray = NDArray[np.float64]
-
-# Steps of training where nothing else is asked for. With 900 at a rate of 7e-3 one of eight
-# trainings on 200 counts loses the second latent, with 700 at 1e-2 one of eight on graphene.
-STEPS, LEARNING_RATE = {"polar": 1000, "coordinate": 1200}, {"polar": 8e-3, "coordinate": 1e-3}
-# Adam's, for squared gradients: a shorter one than its usual 0.999 bears the higher rate of fewer
-# steps (2,475 at 5e-3 before: repeatability of graphene's latents 0.8, 0.65; now 0.8, 0.85). The
-# coordinate model loses a latent with it.
-MEMORY = {"polar": 0.99, "coordinate": 0.999}
-# At least, of the published model.
-COORDINATE_EPOCHS = 45
 
 
 class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -456,7 +446,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             partial(_new_model, self._recipe, binner.transform, seed),
             parts,
             self.background,
-            self._schedule(len(parts[0])),
+            schedule_of(self, len(parts[0])),
             seed,
             self.progress,
         )
@@ -466,20 +456,6 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def _recipe(self) -> Recipe:
         return Recipe.of(self.get_params())
-
-    def _schedule(self, n: int) -> Schedule:
-        """How to train on n patterns."""
-        steps = -(-n // self.batch_size)
-        epochs = math.ceil(STEPS[self.architecture] / steps)
-        if self.architecture == "coordinate":
-            epochs = max(epochs, COORDINATE_EPOCHS)
-        epochs = self.max_epochs or epochs
-        rate = self.learning_rate or LEARNING_RATE[self.architecture]
-        memory = MEMORY[self.architecture]
-        schedule = Schedule(epochs, self.batch_size, rate, self.beta, memory=memory)
-        if self.schedule == "constant":
-            return replace(schedule, rate="constant", patience=1.0)
-        return schedule
 
     def _intensity_kind(self) -> IntensityKind:
         return cast(IntensityKind, "sqrt" if self.intensity == "counts" else self.intensity)

@@ -122,7 +122,7 @@ def scored(counts, seed=0, **options):
 
 @pytest.mark.parametrize("counts", [200, 100_000])
 def test_fold_is_right_from_few_counts_to_many(counts):
-    truth, codes = scored(counts, max_epochs=16)
+    truth, codes = scored(counts)
     for n in ORDERS:
         assert np.mean(codes.fold[truth.fold == n] == n) >= 0.97, n
     assert np.isnan(codes.angle[truth.fold == 0]).mean() >= 0.97

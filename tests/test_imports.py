@@ -28,7 +28,7 @@ ONLY = {
     "ase": r"simulate\.specimens",
 }
 INNER = r"core(\..+)?|blocks|frames|codes|encoding|sampling|adoption|options|estimator"
-INNER += r"|model_file|maps|angle_maps|standout|descriptors|anomalies|selection"
+INNER += r"|schedule|model_file|maps|angle_maps|standout|descriptors|anomalies|selection"
 # Modules of the package and what of it they may import; the first row that fits counts.
 ALLOWED = [
     (r"core(\..+)?", r"core(\..+)?"),

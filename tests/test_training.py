@@ -3,6 +3,7 @@
 
 import copy
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from py4dstem_rrvae.core.model import PolarRRVAE
 from py4dstem_rrvae.core.training import (
     Schedule,
     _Adam,
+    _Loop,
     fit_model,
     one_cycle,
     settle_latents,
@@ -120,6 +122,27 @@ def test_weights_of_the_best_epoch_are_kept(halves):
     assert history.validation_loss[history.best_epoch] == best < history.validation_loss[-1]
     assert negative_elbo(model, halves[1]) == pytest.approx(best, rel=1e-6)
     assert not model.training
+
+
+def test_added_noise_keeps_few_patterns_from_being_learned_by_heart(halves):
+    schedule = Schedule(100, 8, 8e-3, memory=0.99, rate="constant", patience=1.0)
+
+    def rise(added_noise):
+        """Held-out loss after the last epoch over the lowest."""
+        _, history = run((halves[0][:24], halves[1]), replace(schedule, added_noise=added_noise))
+        return history.validation_loss[-1] - min(history.validation_loss)
+
+    assert rise(1.0) < 0.3 * rise(0.0)
+
+
+def test_added_noise_is_as_strong_as_the_bins_own(halves):
+    model = new_model(halves[0])
+    loop = _Loop(model, replace(SCHEDULE, added_noise=0.5), len(halves[0]), seeded())
+    pattern = halves[0][:1].expand(32, -1, -1)
+    added = torch.cat([loop._noisy(pattern) - pattern for _ in range(200)])
+    own = model.bin_noise(torch.ones_like(model.noise_variance))
+    torch.testing.assert_close(added.std(dim=0), 0.5 * own, rtol=0.2, atol=0)
+    assert added.mean().abs() < 0.01
 
 
 def test_training_stops_on_a_plateau():

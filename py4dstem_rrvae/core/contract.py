@@ -69,8 +69,8 @@ class LatentModel(nn.Module):
         """Set the noise from patterns that were not trained on."""
         raise NotImplementedError
 
-    def bin_noise(self) -> Tensor:
-        """Standard deviation of the noise of each bin, (R, A)."""
+    def bin_noise(self, variance: Tensor | None = None) -> Tensor:
+        """Standard deviation of the noise of each bin, (R, A), of a variance or of the model's."""
         raise NotImplementedError
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:

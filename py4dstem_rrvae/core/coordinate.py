@@ -228,9 +228,10 @@ class CoordinateRRVAE(LatentModel):
     def measure_fixed(self, x: Tensor) -> None:
         """Nothing to set: the fold is that of the decoded pattern alone."""
 
-    def bin_noise(self) -> Tensor:
+    def bin_noise(self, variance: Tensor | None = None) -> Tensor:
         """Standard deviation of the noise of each pixel, (n, n); 0 where it is masked."""
-        variance = self.noise_variance * self.dof.sum() / self.weight.numel()
+        variance = self.noise_variance if variance is None else variance
+        variance = variance * self.dof.sum() / self.weight.numel()
         inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
         return (variance * inverse).sqrt()
 

@@ -212,10 +212,11 @@ class PolarRRVAE(LatentModel):
             harmonics = angle.mirrored_where(mirrored, harmonics)
         return self.background + self.polar(harmonics, theta)
 
-    def bin_noise(self) -> Tensor:
+    def bin_noise(self, variance: Tensor | None = None) -> Tensor:
         """Standard deviation of the noise of each bin, (R, A); 0 where the mask leaves nothing."""
         # Bins of one ring share pixels: their number counts for `dof` independent ones.
-        variance = self.noise_variance * self.dof / self.n_angular
+        variance = self.noise_variance if variance is None else variance
+        variance = variance * self.dof / self.n_angular
         inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
         return (variance[:, None] * inverse).sqrt()
 

@@ -28,6 +28,8 @@ PILOT_STEPS = 54
 WARM_UP = 0.3
 # Share over which the learning rate does.
 RISE = 0.3
+# Patterns of noise that a training draws, and adds again and again.
+NOISES = 1024
 # A latent is noise below this R^2 between noise draws, and carries nothing below this spread.
 LEAST_REPEATABILITY, LEAST_SPREAD = 0.5, 0.2
 
@@ -54,6 +56,10 @@ class Schedule:
         Whether the rate rises and falls, or stays what it is for all epochs.
     memory : float
         Of Adam for squared gradients (its second beta).
+    added_noise : float
+        Standard deviation of noise that every step adds to its patterns, on a scale on which their
+        own has a variance of one. It keeps few patterns from being learned by heart (Bishop, Neural
+        Computation 7, 108, 1995).
     """
 
     max_epochs: int
@@ -64,6 +70,7 @@ class Schedule:
     label: str = "rrVAE"
     rate: RateKind = "one-cycle"
     memory: float = 0.999
+    added_noise: float = 0.0
 
 
 @dataclass
@@ -290,6 +297,11 @@ class _Loop:
         trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = _Adam(trained, schedule.memory)
         self.done, self.total = 0, -(-n // schedule.batch_size) * schedule.max_epochs
+        self.noises: Tensor | None = None
+        if schedule.added_noise:
+            noise = schedule.added_noise * model.bin_noise(torch.ones_like(model.noise_variance))
+            drawn = torch.randn((NOISES + schedule.batch_size, *noise.shape), generator=generator)
+            self.noises = drawn.to(noise.device).mul_(noise)
 
     def _pace(self) -> tuple[float, float, float]:
         """Learning rate, momentum, and weight of the KL divergence, of the next step."""
@@ -298,6 +310,12 @@ class _Loop:
             return rate, 0.9, beta
         share, momentum = one_cycle(self.done, self.total)
         return rate * share, momentum, beta * min(1.0, (self.done + 1) / (WARM_UP * self.total))
+
+    def _noisy(self, x: Tensor) -> Tensor:
+        if self.noises is None:
+            return x
+        first = int(torch.randint(NOISES, (), generator=self.generator))
+        return x + self.noises[first : first + len(x)]
 
     def _loss(self, x: Tensor, generator: torch.Generator, beta: float) -> tuple[Tensor, Tensor]:
         noise = torch.randn((len(x), self.model.noise_dim), generator=generator).to(x.device)
@@ -319,7 +337,8 @@ class _Loop:
         total = torch.zeros((), device=patterns.device)
         for batch in order.split(self.schedule.batch_size):
             rate, momentum, beta = self._pace()
-            loss, _ = self._loss(patterns.index_select(0, batch), self.generator, beta)
+            x = self._noisy(patterns.index_select(0, batch))
+            loss, _ = self._loss(x, self.generator, beta)
             loss.backward()
             self.optimizer.step(rate, momentum)
             self.done += 1
