@@ -90,6 +90,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     max_epochs, batch_size, learning_rate, beta
         See `core.training.Schedule`. Epochs of None are as many as make 1,000 steps; for
         "coordinate" 45, or as many as make 1,200. A rate of None is 8e-3, for "coordinate" 1e-3.
+        With "polar" and square roots of counts, every step adds noise to its patterns: as strong as
+        their own where there are 300 or fewer, else with a variance as 1/n.
     schedule
         "one-cycle", or "constant" for one learning rate and all epochs.
     angle_prior
