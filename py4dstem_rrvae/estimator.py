@@ -91,7 +91,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         See `core.training.Schedule`. Epochs of None are as many as make 1,000 steps; for
         "coordinate" 45, or as many as make 1,200. A rate of None is 8e-3, for "coordinate" 1e-3.
         With "polar" and square roots of counts, every step adds noise to its patterns: as strong as
-        their own where there are 300 or fewer, else with a variance as 1/n.
+        their own where there are n = 300 or fewer, else 300/n as strong.
     schedule
         "one-cycle", or "constant" for one learning rate and all epochs.
     angle_prior

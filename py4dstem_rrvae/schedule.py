@@ -21,10 +21,10 @@ STEPS, LEARNING_RATE = {"polar": 1000, "coordinate": 1200}, {"polar": 8e-3, "coo
 MEMORY = {"polar": 0.99, "coordinate": 0.999}
 # At least, of the published model.
 COORDINATE_EPOCHS = 45
-# Fewer patterns than these get noise as strong as their own added in every step, more get less
-# (variance as 1/n). A scan of 336 positions is learned by heart otherwise: without it five of ten
-# trainings on incoherent graphene lose the latent that tells the sites, with it one. Added to 2,000
-# patterns as strongly, it costs the deformation at 200 counts (R^2 0.85 to 0.40); as 1/n, nothing.
+# Fewer patterns than these get noise as strong as their own added in every step; the more there are
+# above, the less, as 1/n. A scan of 336 positions is learned by heart otherwise: without it five of
+# ten trainings on incoherent graphene lose the latent that tells the sites, with it one. Falling as
+# 1/sqrt(n), it cost the angles of a polycrystal of three grains (n = 1,360) a tenth.
 FEW = 300
 
 
@@ -45,5 +45,5 @@ def schedule_of(estimator: RRVAE, n: int) -> Schedule:
         schedule = replace(schedule, rate="constant", patience=1.0)
     # Of other scales the noise is not known before training.
     if kind == "polar" and estimator.intensity in ("sqrt", "counts"):
-        schedule = replace(schedule, added_noise=min(1.0, math.sqrt(FEW / n)))
+        schedule = replace(schedule, added_noise=min(1.0, FEW / n))
     return schedule
