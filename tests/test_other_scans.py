@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from estimators import LEARNED
+from estimators import COMMON, LEARNED
 
 from py4dstem_rrvae import RRVAE, Frames, synthetic
 
@@ -59,16 +59,20 @@ def test_the_centre_of_another_detector_is_found(fine):
     assert_near(estimator.encode(other, background="refit"), want)
 
 
-def test_refit_takes_the_dose_from_the_scan(trained, unseen, codes):
-    other = synthetic.lobes(300, size=32, counts=9000, random_state=1)
-    assert (other.label == unseen.label).all()
-    refitted = trained.encode(other.frames, background="refit")
+def test_refit_takes_the_dose_from_the_scan(trained, lobes, unseen):
+    # How far z of the weaker latent moves differs from training to training: the median of three.
+    brighter = synthetic.lobes(300, size=32, counts=9000, random_state=1)
+    assert (brighter.label == unseen.label).all()
+    others = [RRVAE(**COMMON | {"random_state": seed}).fit(lobes.frames) for seed in (1, 2)]
 
-    def move(found):
-        return np.median(np.abs(found.z - codes.z) / codes.z.std(axis=0), axis=0).max()
+    def moves(model):
+        was = model.encode(unseen.frames)
+        seen = model.encode(brighter.frames, background="refit"), model.encode(brighter.frames)
+        assert np.sqrt(np.mean(seen[0].error ** 2)) == pytest.approx(1.0, abs=0.1)
+        return [np.median(np.abs(c.z - was.z) / was.z.std(axis=0), axis=0).max() for c in seen]
 
-    assert move(refitted) < 0.1 < 0.3 < move(trained.encode(other.frames))
-    assert np.sqrt(np.mean(refitted.error**2)) == pytest.approx(1.0, abs=0.1)
+    refitted, stored = np.median([moves(model) for model in (trained, *others)], axis=0)
+    assert refitted < 0.1 < 0.3 < stored
 
 
 def test_refit_leaves_the_model_as_it_was(trained, lobes, unseen, codes):
