@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,14 +105,13 @@ def stages(sample: Any) -> list[Stage]:
     def once() -> torch.Tensor:
         return loop._loss(loop._noisy(part), loop.generator, 1.0)[0]
 
-    def step() -> None:
-        once().backward()
-        loop.optimizer.step(1e-5, 0.9)
+    def optimise(gradients: Sequence[torch.Tensor]) -> None:
+        loop.optimiser.step(gradients, 1e-5, 0.9)
 
-    def optimise() -> None:
-        for parameter in loop.optimizer.parameters:
-            parameter.grad = parameter.detach()
-        loop.optimizer.step(1e-5, 0.9)
+    def step() -> None:
+        optimise(torch.autograd.grad(once(), loop.optimiser.parameters))
+
+    some = [p.detach().clone() for p in loop.optimiser.parameters]
 
     def inferred(work: Callable[[], Any]) -> Callable[[], Any]:
         return torch.inference_mode()(work)
@@ -149,7 +148,7 @@ def stages(sample: Any) -> list[Stage]:
         ),
         Stage(
             "of which optimiser",
-            optimise,
+            lambda: optimise(some),
             batch,
             15 * parameters / batch,
             7 * 4 * parameters / batch,

@@ -16,10 +16,8 @@ from py4dstem_rrvae.core.intensity import Intensity
 from py4dstem_rrvae.core.model import PolarRRVAE
 from py4dstem_rrvae.core.training import (
     Schedule,
-    _Adam,
     _Loop,
     fit_model,
-    one_cycle,
     settle_latents,
     split,
     train,
@@ -75,18 +73,6 @@ def keeps_its_noise(patterns):
     model = new_model(patterns)
     model.__class__ = KeepsItsNoise
     return model
-
-
-@pytest.mark.parametrize("total", [1, 2, 3, 10, 1000])
-def test_the_pace_is_that_of_torch_s_one_cycle(total):
-    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=total)
-    for step in range(total):
-        (group,) = optimizer.param_groups
-        assert one_cycle(step, total) == pytest.approx((group["lr"], group["betas"][0]))
-        optimizer.step()
-        if step < total - 1:
-            rate.step()
 
 
 def test_split_holds_each_pattern_once():
@@ -257,25 +243,6 @@ def test_training_takes_one_thread_and_gives_the_others_back(end, halves, monkey
         assert (seen, torch.get_num_threads()) == ({1}, 3)
     finally:
         torch.set_num_threads(before)
-
-
-def test_steps_are_those_of_torch_s_adam(halves):
-    ours, torch_s = (
-        [torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.zeros(2, 2))] for _ in range(2)
-    )
-    adam = _Adam(ours, memory=0.97)
-    other = torch.optim.Adam(torch_s, betas=(0.9, 0.97))
-    for step in range(5):
-        (group,) = other.param_groups
-        group["lr"], group["betas"] = 0.1 / (1 + step), (0.9 - 0.01 * step, 0.97)
-        for mine, its in zip(ours, torch_s, strict=True):
-            gradient = torch.randn(mine.shape, generator=seeded(step))
-            mine.grad, its.grad = gradient, gradient.clone()
-        adam.step(group["lr"], group["betas"][0])
-        other.step()
-    for mine, its in zip(ours, torch_s, strict=True):
-        torch.testing.assert_close(mine, its)
-        assert mine.grad is None
 
 
 def test_a_hot_pixel_is_in_the_background_from_the_start():

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
-from torch.optim.adam import adam
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from .model import Background, LatentModel, Start
+from .optimiser import Adam, one_cycle
 from .threads import one_thread
 
 RateKind = Literal["one-cycle", "constant"]
@@ -26,8 +26,6 @@ PILOT_STEPS = 54
 # latent of little weight is given up early (deformation at 200 counts: R^2 0.55 and 0.83 to 0.85,
 # by the seed; with it 0.84).
 WARM_UP = 0.3
-# Share over which the learning rate does.
-RISE = 0.3
 # Patterns of noise that a training draws, and adds again and again.
 NOISES = 1024
 # A latent is noise below this R^2 between noise draws, and carries nothing below this spread.
@@ -233,62 +231,6 @@ def _copied(model: LatentModel) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-class _Adam:
-    """Adam (Kingma and Ba, 2015), as torch's function.
-
-    Torch's class imports its compiler first, which takes 1 s, of a training of 5.
-
-    Parameters
-    ----------
-    parameters
-        What to train.
-    memory
-        Second beta.
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], memory: float) -> None:
-        self.parameters: list[Tensor] = [*parameters]
-        self.memory = memory
-        self.first, self.second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-        self.steps = [torch.zeros((), device=p.device) for p in parameters]
-
-    @torch.no_grad()
-    def step(self, rate: float, momentum: float) -> None:
-        """Move the parameters, and forget their gradients."""
-        adam(
-            self.parameters,
-            [p.grad for p in self.parameters if p.grad is not None],
-            self.first,
-            self.second,
-            max_exp_avg_sqs=[],
-            state_steps=self.steps,
-            fused=True,
-            lr=rate,
-            beta1=momentum,
-            beta2=self.memory,
-            eps=1e-8,
-            weight_decay=0.0,
-            amsgrad=False,
-            maximize=False,
-        )
-        for parameter in self.parameters:
-            parameter.grad = None
-
-
-def one_cycle(step: int, total: int) -> tuple[float, float]:
-    """Share of the largest learning rate, and momentum, in a step of the one-cycle schedule.
-
-    From 1/25 up and down to 4e-6 in cosines, the momentum from 0.95 down to 0.85 and up
-    (Smith and Topin, 2019, with torch's values).
-    """
-    top = RISE * total - 1
-    low, way = 1 / 25, step / top
-    if step > top:
-        low, way = 4e-6, (total - 1 - step) / (total - 1 - top)
-    height = (1 - math.cos(math.pi * way)) / 2
-    return low + (1 - low) * height, 0.95 - 0.1 * height
-
-
 class _Loop:
     """Optimiser state and the two passes of an epoch."""
 
@@ -297,7 +239,7 @@ class _Loop:
     ) -> None:
         self.model, self.schedule, self.generator = model, schedule, generator
         trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = _Adam(trained, schedule.memory)
+        self.optimiser = Adam(trained, schedule.memory)
         self.done, self.total = 0, -(-n // schedule.batch_size) * schedule.max_epochs
         self.noises: Tensor | None = None
         if schedule.added_noise:
@@ -341,8 +283,8 @@ class _Loop:
             rate, momentum, beta = self._pace()
             x = self._noisy(patterns.index_select(0, batch))
             loss, _ = self._loss(x, self.generator, beta)
-            loss.backward()
-            self.optimizer.step(rate, momentum)
+            gradients = torch.autograd.grad(loss, self.optimiser.parameters)
+            self.optimiser.step(gradients, rate, momentum)
             self.done += 1
             total += loss.detach() * len(batch)
         return (total / len(patterns)).item()

@@ -39,7 +39,7 @@ def log_variance_layer(features: Tensor, squares: Tensor) -> tuple[Tensor, Tenso
     center, scale = inputs.mean(dim=0), inputs.std(dim=0)
     # A feature that hardly varies here must not decide where it does.
     scale = scale.clamp(min=LEAST_SCALE * scale.square().mean().sqrt().item()).clamp(min=1e-12)
-    inputs = torch.cat([(inputs - center) / scale, torch.ones(len(inputs), 1).to(inputs)], dim=1)
+    inputs = torch.cat([(inputs - center) / scale, inputs.new_ones(len(inputs), 1)], dim=1)
     squares = squares.double().cpu().clamp(min=LEAST_SQUARE)
     mean = squares.mean(dim=0)
     layer = torch.stack([_log_variances(inputs, column) for column in (squares / mean).T], dim=1)
@@ -55,7 +55,8 @@ def _log_variances(inputs: Tensor, squares: Tensor) -> Tensor:
         layer = torch.from_numpy(weights)
         log_variance = inputs @ layer
         misfit = squares * torch.exp(-log_variance)
-        ridge = RIDGE * torch.cat([layer[:-1], torch.zeros(1, dtype=layer.dtype)])
+        ridge = RIDGE * layer
+        ridge[-1] = 0
         slope = (1 - misfit) @ inputs / len(inputs) + 2 * ridge
         return ((log_variance + misfit).mean() + ridge @ layer).item(), slope.numpy()
 
