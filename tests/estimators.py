@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the tests train: quickly, or long enough to tell classes apart."""
+"""How the tests train: quickly, or long enough to tell classes apart; and what they show a model."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.scores import accuracy, ari
-from py4dstem_rrvae import RRVAE, Codes
+from py4dstem_rrvae import RRVAE, Codes, synthetic
+from py4dstem_rrvae.core.transform import BinTransform
 
 COMMON = {"random_state": 0, "progress": False, "device": "cpu"}
 # The mean as background needs no trials; what "auto" must show is tested with it.
@@ -37,3 +39,17 @@ def assert_classes_apart(estimator, unseen, frames=None):
     z = estimator.transform(unseen.frames if frames is None else frames)
     assert accuracy(z, unseen.label) >= 0.99
     assert ari(z, unseen.label) >= 0.99
+
+
+def scan_of(trained, patterns):
+    """A copy of the trained model, and stabilised patterns (n, R, A) as it sees them."""
+    fitted = trained.fitted_
+    transform = BinTransform(fitted.detector, fitted.grid)
+    return copy.deepcopy(fitted.model), fitted.intensity(transform(patterns.frames))
+
+
+def rendered(fold, turn, deformation=0.3):
+    """Expected counts of one pattern, rendered anew at each of the turns."""
+    turn = np.asarray(turn, dtype=float)
+    number, deformation = np.full(len(turn), float(fold)), np.full(len(turn), deformation)
+    return synthetic._expected(synthetic._lobed_ring, 32, 3000.0, turn, number, deformation)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The generative model against brute force, and what turns do to its codes."""
+"""The generative model against brute force, and what it adopts, measures and infers."""
 
 import copy
 import math
@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from estimators import rendered, scan_of
 
 from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.core.architectures import Recipe
@@ -198,92 +199,12 @@ def test_a_decoder_that_turns_its_pattern_as_z_moves_pays_for_it():
     assert scaling.item() == pytest.approx(0, abs=1e-9)
 
 
-def invariance_error(encode, turned, theta):
-    """Largest move of z under turns, in standard deviations of z over the patterns.
-
-    ``turned(theta)`` gives patterns (B, R, A), ``encode`` their latents (B, d).
-    """
-    still = encode(turned(0.0))
-    return max(((encode(turned(t)) - still).abs() / still.std(dim=0)).max().item() for t in theta)
-
-
-def assert_invariant(encode, turned, theta, *, atol):
-    __tracebackhide__ = True
-    error = invariance_error(encode, turned, theta)
-    assert error <= atol, f"turns move z by {error:.2e} standard deviations; allowed are {atol:.0e}"
-
-
-def scan_of(trained, patterns):
-    fitted = trained.fitted_
-    transform = BinTransform(fitted.detector, fitted.grid)
-    return copy.deepcopy(fitted.model), fitted.intensity(transform(patterns.frames))
-
-
-def decoded(trained, unseen):
-    """The trained model in float64, and its patterns of unseen latents at a turn theta."""
-    model, x = scan_of(trained, unseen)
-    model = model.double()
-    with torch.no_grad():
-        z, _ = model.encode(x.double())
-
-    def turned(theta):
-        return model.expected(z, torch.full((len(z),), theta, dtype=torch.float64))
-
-    return model, turned
-
-
-BIN = 2 * math.pi / 32
-WHOLE = [BIN * bins for bins in (2, 4, 16, 30)]
-BETWEEN = [BIN * bins for bins in (0.5, 1.0, 1.37, 7.1)]
-
-
-@pytest.mark.parametrize(("theta", "atol"), [(WHOLE, 1e-9), (BETWEEN, 0.15)], ids=["two", "any"])
-def test_encoder_ignores_turns(theta, atol, trained, unseen):
-    model, turned = decoded(trained, unseen)
-    with torch.no_grad():
-        assert_invariant(lambda x: model.encode(x)[0], turned, theta, atol=atol)
-
-
-@pytest.mark.parametrize("theta", [WHOLE, BETWEEN], ids=["two", "any"])
-def test_judge_rejects_an_encoder_that_sees_turns(theta, trained, unseen):
-    model, turned = decoded(trained, unseen)
-    weight = normal(model.background.numel(), 2)
-    with torch.no_grad(), pytest.raises(AssertionError, match="turns move z"):
-        assert_invariant(lambda x: x.flatten(1) @ weight, turned, theta, atol=0.15)
-
-
 def test_shift_by_two_bins_changes_no_latent():
     model, x = new_model(), normal(8, *GRID.shape)
     with torch.no_grad():
         model.background.zero_()
         np.testing.assert_allclose(model.encode(x.roll(2, -1))[0], model.encode(x)[0], atol=1e-12)
         assert (model.encode(x.roll(1, -1))[0] - model.encode(x)[0]).abs().max() > 1e-6
-
-
-def rendered(fold, turn, deformation=0.3):
-    """Expected counts of one pattern, rendered anew at each of the turns."""
-    turn = np.asarray(turn, dtype=float)
-    number, deformation = np.full(len(turn), float(fold)), np.full(len(turn), deformation)
-    return synthetic._expected(synthetic._lobed_ring, 32, 3000.0, turn, number, deformation)
-
-
-TURNED = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-
-
-@pytest.mark.parametrize("fold", [2, 3, 6])
-def test_latents_of_a_pattern_turned_physically_stay(fold, trained, unseen):
-    spread = trained.transform(unseen.frames).std(axis=0)
-    move = np.ptp(trained.transform(rendered(fold, TURNED)), axis=0)
-    assert (move <= 0.15 * spread).all()
-
-
-@pytest.mark.parametrize("fold", [2, 3, 6])
-def test_angle_follows_a_pattern_turned_physically(fold, trained):
-    codes = trained.encode(rendered(fold, TURNED))
-    assert (codes.fold == fold).all()
-    ahead = np.exp(1j * fold * (codes.angle - TURNED))
-    error = np.angle(ahead / ahead.mean()) / fold
-    assert np.degrees(np.abs(error).max()) < 0.3
 
 
 def test_renumbering_the_latents_permutes_z_and_nothing_else():
@@ -367,15 +288,6 @@ def test_error_is_one_where_the_model_explains_the_pattern(trained, unseen):
     model, x = scan_of(trained, unseen)
     assert model.infer(x).error.square().mean().sqrt().item() == pytest.approx(1.0, abs=0.1)
     assert (model.infer(x.roll(3, dims=1)).error > 1.5).float().mean() > 0.9
-
-
-@pytest.mark.parametrize("fold", [2, 3, 6])
-def test_angle_std_is_what_noise_moves_the_angle_by(fold, trained):
-    draws = np.random.default_rng(0).poisson(rendered(fold, np.full(300, 0.2)))
-    codes = trained.encode(draws)
-    spread = np.exp(1j * fold * codes.angle)
-    moved = np.angle(spread / spread.mean()) / fold
-    assert moved.std() == pytest.approx(np.median(codes.angle_std), rel=0.25)
 
 
 def test_building_a_model_leaves_the_global_generator_alone():
