@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the tests train: quickly, or long enough to tell classes apart; and what they show a model."""
+"""How the tests train: quickly, or long enough to tell classes apart; what they show a model."""
 
 import copy
 from dataclasses import dataclass
