@@ -280,14 +280,17 @@ class _Loop:
         order = torch.randperm(len(patterns), generator=self.generator).to(patterns.device)
         total = torch.zeros((), device=patterns.device)
         for batch in order.split(self.schedule.batch_size):
-            rate, momentum, beta = self._pace()
-            x = self._noisy(patterns.index_select(0, batch))
-            loss, _ = self._loss(x, self.generator, beta)
-            gradients = torch.autograd.grad(loss, self.optimiser.parameters)
-            self.optimiser.step(gradients, rate, momentum)
-            self.done += 1
-            total += loss.detach() * len(batch)
+            total += self.step(patterns.index_select(0, batch)) * len(batch)
         return (total / len(patterns)).item()
+
+    def step(self, x: Tensor) -> Tensor:
+        """Loss of a batch, after which the parameters have moved."""
+        rate, momentum, beta = self._pace()
+        loss, _ = self._loss(self._noisy(x), self.generator, beta)
+        gradients = torch.autograd.grad(loss, self.optimiser.parameters)
+        self.optimiser.step(gradients, rate, momentum)
+        self.done += 1
+        return loss.detach()
 
     @torch.no_grad()
     def validate(self, patterns: Tensor) -> tuple[float, list[float]]:
