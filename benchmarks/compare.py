@@ -195,7 +195,8 @@ def row(entry: Result) -> Row:
 def heading(problem: str) -> str:
     """What a table calls a problem."""
     if problem in SCANS:
-        return f"Scan: {problem.replace('_', ' ')}"
+        name, _, size = problem.partition("-")
+        return f"Scan: {name.replace('_', ' ')}" + (f", {size} x {size} pixels" if size else "")
     kind, size, counts = problem.rsplit("-", 2)
     return f"{kind.replace('_', ' ').capitalize()}, {size} x {size} pixels, {counts} counts"
 

@@ -130,10 +130,12 @@ def _windows(scans: list[Simulation], center: Array) -> tuple[list[Any], Array]:
 SCANS = {
     "graphene_coherent": partial(scan, name="graphene_coherent", n_bin=3),
     "graphene_incoherent": partial(scan, name="graphene_incoherent", n_bin=3),
+    "graphene_coherent-39": partial(scan, name="graphene_coherent", n_bin=2),
+    "graphene_incoherent-39": partial(scan, name="graphene_incoherent", n_bin=2),
     "zns": partial(scan, name="zns", n_bin=2),
     "measured_pristine": partial(scan, name="measured_pristine", n_bin=2, every=2),
     "measured_silicon": partial(scan, name="measured_silicon", n_bin=2, every=2),
     "measured_vacancy": partial(scan, name="measured_vacancy", n_bin=2, every=2),
 }
 """By name, from the number of patterns, which is theirs. Pixels and positions are as many as the
-peers can be trained on in minutes."""
+peers can be trained on in minutes; "-39" are the same scans with windows of 39 pixels for 25."""
