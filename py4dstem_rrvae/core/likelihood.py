@@ -30,20 +30,21 @@ class _Products(torch.autograd.Function):
         ctx: Any, spectrum: Tensor, change: Tensor, harmonics: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
         spectrum = spectrum - change
-        ctx.save_for_backward(spectrum, harmonics, weight)
-        squared = torch.view_as_real(harmonics).square().flatten(-3)
-        both = (0.5 * weight)[..., None].expand(-1, -1, 2).flatten()
-        return (spectrum * harmonics.conj()).sum(dim=-2), squared @ both
+        # Of real and imaginary parts alike; over flat rows, sums are three times as fast.
+        both = weight[..., None].expand(-1, -1, 2).flatten()
+        ctx.save_for_backward(spectrum, harmonics, both)
+        squared = torch.view_as_real(harmonics).flatten(-3).square()
+        return (spectrum * harmonics.conj()).sum(dim=-2), squared @ (0.5 * both)
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, of_correlation: Tensor, of_squares: Tensor
     ) -> tuple[None, Tensor | None, Tensor, None]:
-        spectrum, harmonics, weight = ctx.saved_tensors
+        spectrum, harmonics, both = ctx.saved_tensors
         gradient = spectrum * of_correlation.conj()[..., None, :]
-        strength = (of_squares[..., None, None] * weight)[..., None]
-        torch.view_as_real(gradient).addcmul_(torch.view_as_real(harmonics), strength)
+        weighted = torch.view_as_real(harmonics).flatten(-3) * both
+        torch.view_as_real(gradient).flatten(-3).addcmul_(weighted, of_squares[..., None])
         of_change = None
         if ctx.needs_input_grad[1]:
             of_change = -(of_correlation[..., None, :] * harmonics).flatten(0, -3).sum(dim=0)
