@@ -131,6 +131,13 @@ def test_added_noise_is_as_strong_as_the_bins_own(halves):
     assert added.mean().abs() < 0.01
 
 
+@pytest.mark.parametrize(("added_noise", "share"), [(0.0, 1.0), (0.5, 0.8), (1.0, 0.5)])
+def test_a_latent_costs_no_more_of_what_noisy_patterns_tell(halves, added_noise, share):
+    schedule = replace(SCHEDULE, added_noise=added_noise, beta=2.0, rate="constant")
+    _, _, price = _Loop(new_model(halves[0]), schedule, len(halves[0]), seeded())._pace()
+    assert price == pytest.approx(2.0 * share)
+
+
 def test_training_stops_on_a_plateau():
     noise = torch.randn((60, *TRANSFORM.grid.shape), generator=seeded(3))
     schedule = Schedule(max_epochs=200, batch_size=8, learning_rate=1e-2, patience=0.02)

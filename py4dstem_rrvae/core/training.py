@@ -45,7 +45,8 @@ class Schedule:
     learning_rate : float
         Largest rate of the one-cycle schedule (Smith and Topin, 2019) of Adam.
     beta : float
-        Weight of the KL divergence.
+        Weight of the KL divergence; with added noise a step takes it in proportion to what the
+        noise leaves of a pattern's information.
     patience : float
         Share of `max_epochs` without a better held-out loss after which training stops; 1: never.
     label : str
@@ -250,7 +251,7 @@ class _Loop:
     def _pace(self) -> tuple[float, float, float]:
         """Learning rate, momentum, and weight of the KL divergence, of the next step."""
         # Noise takes from what a pattern tells of z; at its old price z would not be worth learning
-        # (of 286 patterns, the second latent of incoherent graphene in 6 trainings of 8).
+        # (of 286 patterns, the second latent of incoherent graphene in 4 trainings of 10).
         beta = self.schedule.beta / (1 + self.schedule.added_noise**2)
         rate = self.schedule.learning_rate
         if self.schedule.rate == "constant":
