@@ -23,9 +23,9 @@ MEMORY = {"polar": 0.99, "coordinate": 0.999}
 COORDINATE_EPOCHS = 45
 # Fewer patterns than these get noise as strong as their own added in every step; the more there are
 # above, the less, as 1/n. 336 positions of incoherent graphene are learned by heart otherwise (best
-# epoch 38 to 101 of 200, with it 170 to 192), and the second latent lives in 5 trainings of 10 (with
-# it in all, and the sites form cleaner clusters: median ARI 0.87, else 0.28). Falling as 1/sqrt(n),
-# it cost the angles of a polycrystal of three grains (n = 1,360) a tenth.
+# epoch 38 to 101 of 200, with it 170 to 192), and 5 trainings of 10 lose the second latent (none
+# with it, and the sites form cleaner clusters: median ARI 0.87 for 0.28). Falling as 1/sqrt(n), it
+# cost the angles of a polycrystal of three grains (n = 1,360) a tenth.
 FEW = 300
 
 
