@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -54,9 +55,18 @@ def walk(
         return
     total = math.prod(patterns.shape[:-2]) if positions is None else len(positions)
     with tqdm(total=total, desc=progress, disable=progress is None) as bar:
-        for where, block in _blocks(patterns, positions):
+        for where, block in _ahead(_blocks(patterns, positions)):
             yield where, task(_finite(block), where)
             bar.update(len(where))
+
+
+def _ahead(blocks: Iterator[T]) -> Iterator[T]:
+    """The same, each read while something is done with the one before."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
+            yield block
 
 
 def _blocks(patterns: Any, positions: Positions | None) -> Iterator[tuple[Positions, NDArray[Any]]]:

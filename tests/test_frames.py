@@ -2,6 +2,7 @@
 """Every kind of array gives the same patterns, block by block; what is no scan is refused."""
 
 import math
+import threading
 
 import dask.array as da
 import h5py
@@ -117,6 +118,41 @@ def test_any_dtype_is_passed_on_as_it_is(dtype):
     np.testing.assert_array_equal(joined(frames), values.reshape(-1, 9, 11))
     _, drawn = sample(frames, 4, 0)
     assert drawn.dtype == values.dtype.newbyteorder("=")
+
+
+def test_the_next_block_is_read_while_one_is_worked_on():
+    events = [threading.Event() for _ in range(3)]
+
+    def reads():
+        for event in events:
+            event.set()
+            yield event
+
+    worked_on = []
+    for event in blocks._ahead(reads()):
+        worked_on.append(event)
+        assert all(e.wait(10) for e in events[: len(worked_on) + 1])
+    assert worked_on == events
+
+
+def test_a_file_that_breaks_off_gives_the_blocks_before_and_its_error():
+    def reads():
+        yield 1
+        yield 2
+        raise OSError("truncated file")
+
+    walked = blocks._ahead(reads())
+    assert [next(walked), next(walked)] == [1, 2]
+    with pytest.raises(OSError, match="truncated file"):
+        next(walked)
+
+
+def test_who_stops_early_leaves_no_thread_behind():
+    before = threading.active_count()
+    walked = blocks._ahead(iter([1, 2, 3]))
+    assert next(walked) == 1
+    walked.close()
+    assert threading.active_count() == before
 
 
 def test_a_view_in_another_order_is_read_right():
