@@ -54,6 +54,7 @@ def test_two_methods_are_run_scored_and_tabulated(tmp_path):
     assert np.isnan(stored["angle"]).all()
 
 
+@pytest.mark.slow
 def test_an_interrupted_queue_goes_on_where_it_was(tmp_path, capsys):
     queue = jobs(["pca-2", "symmetry"], [SMALL], 2, 300, 2)
     assert len(queue) == 2  # neither depends on the seed
@@ -70,6 +71,7 @@ def test_an_interrupted_queue_goes_on_where_it_was(tmp_path, capsys):
     assert other.read(tmp_path) is None and queue[0].read(tmp_path) is not None
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_of_and_stops_nothing(tmp_path, capsys):
     queue = jobs(["atomai", "symmetry"], [SMALL], 1, 300, 2)
     work(queue, tmp_path, sys.executable)

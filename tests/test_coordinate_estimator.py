@@ -40,6 +40,7 @@ def test_published_settings():
     }
 
 
+@pytest.mark.slow
 def test_published_trains_all_its_epochs_at_one_rate(few):
     model = RRVAE.published(**COMMON | {"max_epochs": 6, "learning_rate": 1e-3}).fit(few)
     assert (len(model.history_.train_loss), model.history_.stopped) == (6, "max_epochs")
@@ -77,6 +78,7 @@ def test_codes_are_those_of_the_default(quick, few):
     assert (codes.error > 0).all()
 
 
+@pytest.mark.slow
 def test_same_seed_same_codes(quick, few):
     again = RRVAE(**COORDINATE).fit(few)
     assert_same_codes(again.encode(few), quick.encode(few), rtol=0, atol=0)
@@ -87,6 +89,7 @@ def test_dask_gives_the_same(quick, few):
     assert_same_codes(quick.encode(chunked), quick.encode(few), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: RRVAE(**COORDINATE), lambda: RRVAE.published(**COMMON)])
 def test_a_file_gives_back_the_model(few, tmp_path, make):
     model = make().set_params(max_epochs=1).fit(few)
@@ -109,6 +112,7 @@ def test_another_scan_is_adopted(quick, few):
     assert np.isfinite(codes.z).all()
 
 
+@pytest.mark.slow
 def test_another_camera_is_encoded(few):
     """Half the pixels of twice the size, in the same units of q."""
     binned = few.reshape(80, 8, 2, 8, 2).sum(axis=(2, 4))
@@ -154,6 +158,7 @@ def test_on_a_data_cube(cube):
     assert maps["angle"].data.shape == cube.shape[:2]
 
 
+@pytest.mark.slow
 def test_on_a_hyperspy_signal(few):
     import hyperspy.api as hs
 

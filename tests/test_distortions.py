@@ -13,6 +13,8 @@ from py4dstem_rrvae import RRVAE, Frames, synthetic
 from py4dstem_rrvae.core.bins import PolarGrid
 from py4dstem_rrvae.core.transform import BinTransform
 
+pytestmark = pytest.mark.slow
+
 SIZE, COUNT = 32, 300
 # The beam drifts by 2 pixels either way.
 DRIFT = 2 * np.linspace(-1, 1, COUNT)[:, None] * [0.8, -0.6]
@@ -37,14 +39,14 @@ def frames(patterns, center, matrix, mask=None):
 def models():
     camera = CAMERAS["none"]
     seen = frames(draw(camera, 0, 800), camera.origin, camera.matrix)
-    return [RRVAE(random_state=seed, **geometry.TRAINING).fit(seen) for seed in range(3)]
+    return [RRVAE(random_state=seed, **geometry.TRAINING).fit(seen) for seed in range(5)]
 
 
 @pytest.fixture(scope="module")
 def compared(models):
     """Median shift of z over its spread, largest angle error over the bound, direction off.
 
-    Each the median of three models.
+    Each the median of five models: what an ignored descan costs differs twofold by the seed.
     """
     plain = CAMERAS["none"]
     seen = frames(draw(plain, 1), plain.origin, plain.matrix)
@@ -84,11 +86,12 @@ def test_handled_gives_the_codes_of_the_undistorted_camera(name, compared):
 
 # How many times more than when it is handled: z of a trained model hardly minds a beam stop, whose
 # shadow is part of the scan's background; its angle does not mind unequal pixels (1.25 of the bound
-# ignored and 1.28 handled, z 3 times as far off); an ellipse of 4 % is within the noise of both.
+# ignored and 1.28 handled, z 3 times as far off); an ellipse of 4 % is within the noise of both. An
+# ignored descan moves z 1.9 to 4.3 times as far, by the seed (six of them).
 @pytest.mark.parametrize(
     ("name", "z", "angle"),
     [
-        ("descan, up to 2 pixels", 3, 2),
+        ("descan, up to 2 pixels", 2, 2),
         ("pixels 1 : 1.2", 2, 0),
         ("beam stop, bad pixels", 0, 1.4),
     ],

@@ -127,6 +127,7 @@ def test_blocks_of_a_file_are_its_chunks():
     assert blocks.block_shape((), (), 2**20) == ()
 
 
+@pytest.mark.slow
 def test_a_cube_larger_than_the_memory_allowed(tmp_path):
     """Fit and encode under a limit of address space that the cube alone would break."""
     path = tmp_path / "cube.zspy"

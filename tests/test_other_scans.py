@@ -59,6 +59,7 @@ def test_the_centre_of_another_detector_is_found(fine):
     assert_near(estimator.encode(other, background="refit"), want)
 
 
+@pytest.mark.slow
 def test_refit_takes_the_dose_from_the_scan(trained, lobes, unseen):
     # How far z of the weaker latent moves differs from training to training: the median of three.
     brighter = synthetic.lobes(300, size=32, counts=9000, random_state=1)
