@@ -3,15 +3,15 @@
 
 ``python -m benchmarks.anomaly [--seeds 3] [--mos2] [--dims] [--cache DIR] [--figure-dir DIR]``
 prints Markdown tables. Truth are the positions within 0.7 A of a defect. MoS2 takes abTEM some
-minutes unless ``--cache`` holds it; trained codes are kept there too.
+minutes unless ``--cache`` holds it.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -147,25 +147,15 @@ def detections(case: Case, score: Array, count: int = 4) -> str:
     return letters
 
 
-def codes_of(case: Case, seed: int, cache: Path | None) -> Codes:
-    """Codes of a model with two latents and defaults, trained or read from `cache`."""
-    file = cache / f"codes_{case.name}_{seed}.npz" if cache else None
-    names = [field.name for field in fields(Codes) if field.name != "handedness"]
-    if file and file.exists():
-        stored = np.load(file)
-        return Codes(**{name: stored[name] for name in names})
+def codes_of(case: Case, seed: int) -> Codes:
+    """Codes of a model with two latents and defaults."""
     frames = Frames(case.patterns, center=case.center)
-    codes = RRVAE(random_state=seed, progress=False).fit(frames).encode(frames)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(file, **{name: getattr(codes, name) for name in names})
-    return codes
+    return RRVAE(random_state=seed, progress=False).fit(frames).encode(frames)
 
 
-def score_rows(case: Case, seeds: Iterable[int], cache: Path | None) -> list[Row]:
-    """One row a method and smoothing: average precision and the highest maxima."""
+def score_rows(case: Case, codes: dict[int, Codes]) -> list[Row]:
+    """One row a method and smoothing: average precision and the highest maxima; codes by seed."""
     rows = []
-    codes = {seed: codes_of(case, seed, cache) for seed in seeds}
     for sigma in SIGMAS:
         found = {
             f"anomaly, seed {seed}": anomaly(own, neighbourhood=sigma)
@@ -304,9 +294,9 @@ def main() -> None:
         options.figure_dir.mkdir(parents=True, exist_ok=True)
     seeds = range(options.seeds)
     for case in [graphene(), *([mos2(options.cache)] if options.mos2 else [])]:
-        table(case.name, by_sigma(score_rows(case, seeds, options.cache)))
+        codes = {seed: codes_of(case, seed) for seed in seeds}
+        table(case.name, by_sigma(score_rows(case, codes)))
         if options.figure_dir:
-            codes = {seed: codes_of(case, seed, options.cache) for seed in seeds}
             folder = options.figure_dir
             map_figure(case, codes[0]).savefig(folder / f"anomaly_{case.name}.png", dpi=130)
             curve_figure(case, codes).savefig(folder / f"anomaly_curves_{case.name}.png", dpi=130)
