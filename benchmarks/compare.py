@@ -149,12 +149,15 @@ def collect(queue: Sequence[Job], folder: Path) -> list[Result]:
             entry["epochs"], entry["patterns"] = own[0].epochs, own[0].patterns
             for part in ("figures", "cost"):
                 names = found[0][part] if found else {}
-                entry |= {
-                    name: np.median([result[part][name] for result in found], axis=0).tolist()
-                    for name in names
-                }
+                entry |= {name: _median([result[part][name] for result in found]) for name in names}
             entries.append(entry)
     return entries
+
+
+def _median(values: list[Any]) -> Any:
+    """Of numbers, or of lists of them entry by entry; None for NaN, which JSON does not know."""
+    median = np.median(values, axis=0)
+    return np.where(np.isnan(median), None, median).tolist()
 
 
 def _number(form: str) -> Callable[[Any], str]:
@@ -164,7 +167,10 @@ def _number(form: str) -> Callable[[Any], str]:
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "10-NN accuracy": ("accuracy", _number("{:.3f}")),
     "ARI": ("ari", _number("{:.3f}")),
-    "angle error / bound": ("angle", lambda v: " ".join(f"{x:.2f}" for x in v)),
+    "angle error / bound": (
+        "angle",
+        lambda v: " ".join("-" if x is None else f"{x:.2f}" for x in v),
+    ),
     "turn error, degrees": ("turn", _number("{:.1f}")),
     "turn in z": ("leak", _number("{:.3f}")),
     "deformation R2": ("deformation", _number("{:.3f}")),
