@@ -67,10 +67,10 @@ def check_fits(frames: Frames, fitted: Fitted) -> None:
     """
     # A wandering beam may take the circle's rim off the detector in some of its positions:
     # better a few bins short of counts there than a scan refused.
-    radius = frames.detector().inscribed_radius()
-    if radius < LEAST_RADIUS * fitted.grid.radius_max:
+    radius, known = (d.inscribed_radius() for d in (frames.detector(), fitted.detector))
+    if radius < LEAST_RADIUS * known:
         raise ValueError(
-            f"the model sees q up to {fitted.grid.radius_max:.4g} {fitted.q_units}; the circle "
+            f"the model sees q up to {known:.4g} {fitted.q_units} all round; the circle "
             f"on this detector ends at {radius:.4g} {frames.q_units}"
         )
 
@@ -105,7 +105,6 @@ def refit(model: LatentModel, binned: Tensor, fitted: Fitted, background: Backgr
         )
     check_variety(binned)
     dose = binned.sum(dim=(1, 2)).mean().item()
-    kept = fitted.intensity
-    intensity = replace(kept, gain=kept.gain * dose / fitted.dose)
+    intensity = fitted.intensity.times(dose / fitted.dose)
     model.adopt_scan(intensity(binned), background)
     return intensity

@@ -23,7 +23,7 @@ from .core.bins import BinOperator, Detector, Grid, PolarGrid, center_of_mass
 from .core.device import choose_device
 from .core.fine_mean import FineMean, FineSums
 from .core.inference import Inference
-from .core.intensity import Intensity, are_counts
+from .core.intensity import COUNTED, Intensity, are_counts
 from .core.model import LatentModel
 from .core.threads import in_parallel
 from .core.transform import BinTransform, Own
@@ -224,13 +224,13 @@ def redraw(
 
     Where the intensity scale is not one of counts, the model's noise is added instead.
     """
-    if intensity.kind != "sqrt":
+    if intensity.kind not in COUNTED:
         noise = (torch.randn(clean.shape, generator=chance).to(clean) for _ in range(draws))
         return [clean + one * model.bin_noise() for one in noise]
     # Bins share pixels, so that noise drawn bin by bin would be too strong.
     # Apple's backend has no sparse matrices.
     host = "cpu" if clean.device.type == "mps" else clean.device
     mean = intensity.expected(clean, transform.dof / transform.grid.shape[1])
-    expected = transform.unfold(mean.to(host) / intensity.gain).cpu()
+    expected = transform.unfold(mean.to(host).clamp(min=0) / intensity.gain).cpu()
     counted = (torch.poisson(expected, chance).numpy() for _ in range(draws))
     return [intensity(intensity.gain * transform(one)).to(clean.device) for one in counted]

@@ -24,7 +24,7 @@ from .core.architectures import Architecture, Recipe
 from .core.bins import Grid
 from .core.calibration import calibrate
 from .core.coordinate import NoiseKind
-from .core.intensity import IntensityKind, choose_intensity
+from .core.intensity import COUNTED, Intensity, IntensityKind, choose_intensity
 from .core.model import Background, LatentModel
 from .core.threads import one_thread
 from .core.training import History, RateKind, fit_model, settle_latents, split
@@ -129,7 +129,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         architecture: Architecture = "polar",
         center: Any = None,
         mask: Any = None,
-        intensity: str = "sqrt",
+        intensity: str = "counts",
         background: Background = "auto",
         mirror: bool = False,
         signal_shape: tuple[int, int] | None = None,
@@ -217,7 +217,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         prepared = self._prepare(frames, MIN_PATTERNS)
         binner, stabilised = prepared.binner, prepared.stabilised
         intensity, chance = prepared.intensity, torch.Generator().manual_seed(prepared.seed)
-        model, history, held_out = self._train(stabilised, binner, prepared.seed, chance)
+        model, history, held_out = self._train(
+            stabilised, binner, intensity, prepared.seed, chance
+        )
         with one_thread() if model.small_steps else nullcontext():
             transform = binner.transform
             detector = (model, transform, intensity, chance)
@@ -360,7 +362,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         def frames(polar: Tensor) -> Tensor:
             # Spread evenly over each bin's pixels, a sharp disc comes out blurred.
-            counts = fitted.intensity.kind == "sqrt"
+            counts = fitted.intensity.kind in COUNTED
             return gain * operator.unfold(polar / gain) if counts else operator.render(polar)
 
         model = copy.deepcopy(fitted.model).to("cpu")
@@ -433,19 +435,26 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         drawn = self._draw(source, rng, self._recipe.grid)
         check_capacity(self.latent_dim, drawn.binned)
         check_variety(drawn.binned)
-        intensity = choose_intensity(self._intensity_kind(), drawn.binned, drawn.counts)
+        kind, weight = cast(IntensityKind, self.intensity), drawn.binner.transform.weight
+        intensity = choose_intensity(kind, drawn.binned, drawn.counts, weight)
         dose = drawn.binned.sum(dim=(1, 2)).mean().item()
         stabilised = intensity(drawn.binned)
         seed = int(rng.integers(2**31))
         return Prepared(drawn.binner, source.q_units, intensity, dose, stabilised, seed)
 
     def _train(
-        self, stabilised: Tensor, binner: Binner, seed: int, chance: torch.Generator
+        self,
+        stabilised: Tensor,
+        binner: Binner,
+        intensity: Intensity,
+        seed: int,
+        chance: torch.Generator,
     ) -> tuple[LatentModel, History, Tensor]:
         """Model of stabilised patterns, its history, and the patterns it was not trained on."""
         parts = split(stabilised, chance)
+        electrons = _electrons(stabilised, intensity, binner.transform.weight)
         model, history = fit_model(
-            partial(_new_model, self._recipe, binner.transform, seed),
+            partial(_new_model, self._recipe, binner.transform, electrons, seed),
             parts,
             self.background,
             schedule_of(self, len(parts[0])),
@@ -459,9 +468,6 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _recipe(self) -> Recipe:
         return Recipe.of(self.get_params())
 
-    def _intensity_kind(self) -> IntensityKind:
-        return cast(IntensityKind, "sqrt" if self.intensity == "counts" else self.intensity)
-
 
 def _features(frames: Any) -> int | None:
     """Pixels a row where patterns come as rows of pixels."""
@@ -469,9 +475,21 @@ def _features(frames: Any) -> int | None:
     return int(shape[1]) if len(shape) == 2 else None
 
 
-def _new_model(recipe: Recipe, transform: BinTransform, seed: int) -> LatentModel:
+def _electrons(stabilised: Tensor, intensity: Intensity, weight: Tensor) -> Tensor | None:
+    """Mean electrons per bin (R,) of each ring, where the scale is one of counts."""
+    if intensity.kind != "counts":
+        return None
+    ring = (stabilised.mean(dim=0) * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
+    return intensity.electrons(ring)
+
+
+def _new_model(
+    recipe: Recipe, transform: BinTransform, electrons: Tensor | None, seed: int
+) -> LatentModel:
     # torch initialises layers from the global generator, which is the user's.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = recipe.build(transform.weight.cpu(), transform.dof.cpu())
+    if electrons is not None:
+        model.know_counts(electrons.cpu())
     return model.to(transform.weight.device)

@@ -21,7 +21,7 @@ from .core.model import LatentModel
 from .core.training import History
 
 KEY = "py4dstem_rrvae"
-FORMAT = 6
+FORMAT = 7
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,13 @@ def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: 
         "detector": {"shape": detector.shape, "center": detector.center},
         "q_units": fitted.q_units,
         "grid": asdict(fitted.grid),
-        "intensity": asdict(fitted.intensity),
+        "intensity": {"kind": fitted.intensity.kind, "gain": fitted.intensity.gain},
         "dose": fitted.dose,
         "angle_offset": fitted.angle_offset,
         "history": asdict(history),
     }
     tensors = {f"model.{k}": v.cpu().contiguous() for k, v in fitted.model.state_dict().items()}
+    tensors["intensity.scale"] = fitted.intensity.scale.cpu().contiguous()
     tensors["detector.matrix"] = torch.from_numpy(np.ascontiguousarray(detector.matrix))
     if detector.mask is not None:
         tensors["detector.mask"] = torch.from_numpy(np.ascontiguousarray(detector.mask))
@@ -130,7 +131,7 @@ def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted
         detector,
         header["q_units"],
         recipe.grid(**header["grid"]),
-        Intensity(**header["intensity"]),
+        Intensity(scale=tensors["intensity.scale"], **header["intensity"]),
         header["dose"],
         header["angle_offset"],
         FineMean(tensors["mean.values"].numpy()) if "mean.values" in tensors else None,

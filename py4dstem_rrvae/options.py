@@ -33,7 +33,7 @@ def check_options(estimator: RRVAE) -> None:
     """
     choices = {
         "architecture": get_args(Architecture),
-        "intensity": (*INTENSITY_KINDS, "counts"),
+        "intensity": INTENSITY_KINDS,
         "background": BACKGROUNDS,
         "mirror": (False, True),
         "noise": get_args(NoiseKind),

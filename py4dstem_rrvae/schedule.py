@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .core.intensity import COUNTED
 from .core.training import Schedule
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def schedule_of(estimator: RRVAE, n: int) -> Schedule:
         memory=MEMORY[kind],
     )
     if estimator.schedule == "constant":
-        schedule = replace(schedule, rate="constant", patience=1.0)
+        schedule = replace(schedule, rate="constant")
     # Of other scales the noise is not known before training.
-    if kind == "polar" and estimator.intensity in ("sqrt", "counts"):
+    if kind == "polar" and estimator.intensity in COUNTED:
         schedule = replace(schedule, added_noise=min(1.0, FEW / n))
     return schedule

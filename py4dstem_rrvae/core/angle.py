@@ -27,9 +27,9 @@ IMPERFECT = 0.01
 EVIDENCE = 4.0
 # Folds looked for, largest first.
 FOLDS = (12, 10, 8, 6, 5, 4, 3, 2)
-# Angles a posterior is evaluated at, per harmonic; with harmonics a power of two, a grid that holds
-# one peak of a 2-, 3-, 4- or 6-fold pattern holds all of them.
-OVERSAMPLING = 12
+# Angles a posterior is evaluated at: so many per harmonic of a decoded pattern, which has 16 or 32.
+# That is a multiple of every fold, so that a grid that holds one peak of a pattern holds all.
+OVERSAMPLING, MOST_ANGLES = 15, 480
 
 
 @lru_cache(maxsize=16)
@@ -38,6 +38,14 @@ def orders(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Te
     with torch.inference_mode(False):  # training may use them later
         order = torch.arange(n, dtype=dtype, device=device)
         return order, 2 - (order == 0).to(dtype)
+
+
+def grid_size(coefficients: Tensor) -> int:
+    """Angles at which a function with ``coefficients (..., K)`` is looked at for its peak.
+
+    Under a mask K is twice as large, but the peak is no narrower.
+    """
+    return min(OVERSAMPLING * (coefficients.shape[-1] - 1), MOST_ANGLES)
 
 
 def evaluate(coefficients: Tensor, n: int) -> Tensor:
@@ -101,7 +109,7 @@ class _LogMeanExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         k, dtype, device = coefficients.shape[-1], coefficients.real.dtype, coefficients.device
-        n = OVERSAMPLING * (k - 1)
+        n = grid_size(coefficients)
         order, count = orders(k, dtype, device)
         bend, steps = _grid(k, dtype, device)
         to_peak = _phase(order, peak(coefficients, n))
@@ -137,7 +145,7 @@ def _grid(k: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Ten
     How much each order bends f at its peak in a step of the grid (K,); ones, and squares of steps
     from the peak, (2, 17).
     """
-    step = 2 * math.pi / (OVERSAMPLING * (k - 1))
+    step = 2 * math.pi / min(OVERSAMPLING * (k - 1), MOST_ANGLES)
     squares = torch.arange(-8, 9, dtype=dtype, device=device).square()
     bend = 2 * (orders(k, dtype, device)[0] * step).square()
     return bend, torch.stack([squares**0, squares])
@@ -241,7 +249,7 @@ def achiral(harmonics: Tensor) -> Tensor:
 
 def mode(log_likelihood: Tensor) -> Tensor:
     """Most probable angle (B,) of a log-likelihood (B, K), uniform beforehand."""
-    return peak(log_likelihood, OVERSAMPLING * (log_likelihood.shape[-1] - 1))
+    return peak(log_likelihood, grid_size(log_likelihood))
 
 
 def posterior(
@@ -266,7 +274,7 @@ def posterior(
         Circular standard deviation in radians about the mode, within one period; that of a uniform
         angle, ``pi / sqrt(3)``, where the fold is 0.
     """
-    n = OVERSAMPLING * (log_likelihood.shape[-1] - 1)
+    n = grid_size(log_likelihood)
     angle = mode(log_likelihood) if angle is None else angle
     values = evaluate(shifted(log_likelihood, angle), n)
     step = 2 * math.pi / n

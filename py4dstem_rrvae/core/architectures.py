@@ -28,6 +28,7 @@ class Recipe:
     mirror: bool = False
     angle_prior: float = 0.1
     noise: NoiseKind = "learned"
+    intensity: str = "counts"
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Recipe:
@@ -48,4 +49,4 @@ class Recipe:
             args = (self.latent_dim, weight, dof, self.angle_prior, self.noise)
             return CoordinateRRVAE(*args)
         kind = MirrorRRVAE if self.mirror else PolarRRVAE
-        return kind(self.latent_dim, weight, dof)
+        return kind(self.latent_dim, weight, dof, self.intensity == "counts")

@@ -33,6 +33,13 @@ CHUNK, LARGE_CHUNK = 32, 256
 MOST_SQUARE = 64
 # A bin that a mask leaves less than this share of is not used: scaled up, it would be noise.
 LEAST_COVERAGE = 0.2
+# A ring is used as far out as the detector covers this share of its circle. Less of it shows no
+# more than four of 64 angular bins, and says next to nothing of a pattern that may be turned.
+LEAST_ARC = 1 / 16
+# Points on a circle, and radii, at which that share is looked up.
+CIRCLE_POINTS, RADII = 720, 400
+# Width of a ring in pixels, and how many there are at least and at most.
+RING_WIDTH, FEWEST_RINGS, MOST_RINGS = 1.4, 4, 36
 # Frames are sharpened until their bins are this near to the wanted ones, as mean squares in units
 # of counting noise, or so often.
 SHARP, MOST_STEPS = 0.01, 30
@@ -68,6 +75,26 @@ class Detector:
         room = [min(c + 0.5, n - 0.5 - c) for c, n in zip(self.center, self.shape, strict=True)]
         return float(min((np.asarray(room) - wander) / reach))
 
+    def covered(self, radius: FloatArray, wander: float = 0.0) -> FloatArray:
+        """Share of circles of ``radius (n,)`` in q that lies on the detector, (n,).
+
+        Of what is covered wherever the centre goes, up to `wander` pixels. Masks are left out.
+        """
+        around = 2 * np.pi * (np.arange(CIRCLE_POINTS) + 0.5) / CIRCLE_POINTS
+        circle = np.linalg.inv(self.matrix) @ np.stack([np.cos(around), np.sin(around)])
+        index = radius[:, None, None] * circle + np.asarray(self.center)[:, None]
+        room = np.asarray(self.shape)[:, None] - 0.5 - wander
+        inside: FloatArray = ((index > wander - 0.5) & (index < room)).all(axis=1)
+        return inside.mean(axis=1)
+
+    def seen_radius(self, wander: float = 0.0) -> float:
+        """Largest circle in q of which the detector covers at least a sixteenth."""
+        corners = np.array([(i, j) for i in (0, 1) for j in (0, 1)]) * self.shape - 0.5
+        farthest = np.linalg.norm((corners - self.center) @ self.matrix.T, axis=1).max()
+        radius = np.linspace(0, farthest, RADII + 1)[1:]
+        seen = radius[self.covered(radius, wander) >= LEAST_ARC]
+        return float(seen.max()) if len(seen) else 0.0
+
     def pixel_size(self) -> float:
         """Side in q of a square with a pixel's area."""
         return float(np.sqrt(abs(np.linalg.det(self.matrix))))
@@ -91,11 +118,20 @@ class PolarGrid:
 
     @classmethod
     def for_detector(cls, detector: Detector, wander: float = 0.0) -> PolarGrid:
-        """Bins of about 1.2 pixels in radius (4 to 32 of them) and 64 around (32 when small)."""
-        radius = detector.inscribed_radius(wander)
+        """Bins as far out as the detector sees; see `within`."""
+        return cls.within(detector.seen_radius(wander), detector)
+
+    @classmethod
+    def inscribed(cls, detector: Detector, wander: float = 0.0) -> PolarGrid:
+        """Bins in the circle that the detector covers all round; see `within`."""
+        return cls.within(detector.inscribed_radius(wander), detector)
+
+    @classmethod
+    def within(cls, radius: float, detector: Detector) -> PolarGrid:
+        """Rings of about 1.4 pixels (4 to 36 of them), and 64 bins around (32 when small)."""
         pixels = radius / detector.pixel_size()
-        n_radial = int(np.clip(round(pixels / 1.2), 4, 32))
-        return cls(radius, n_radial, 64 if pixels >= 16 else 32)
+        n_radial = int(np.clip(round(pixels / RING_WIDTH), FEWEST_RINGS, MOST_RINGS))
+        return cls(radius, n_radial, 64 if pixels >= 20 else 32)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -184,12 +220,13 @@ class BinOperator:
     Attributes
     ----------
     weight : Tensor, shape (R, A)
-        Share of a bin that the mask leaves; 0 where that is too little to be used. Scaled to full
-        coverage, a bin's counting variance is proportional to 1 / weight.
+        Share of a bin that lies on the detector and that the mask leaves; 0 where that is too
+        little to be used. Scaled to full coverage, a bin's counting variance is proportional to
+        1 / weight.
     dof : Tensor, shape (R,)
         Independent numbers among the bins of each ring: a pixel that fills several counts once.
     area : Tensor, shape (R, A)
-        Pixels that a bin holds.
+        Pixels that a bin holds, those beyond the detector among them.
     used : ndarray of bool, shape (H, W)
         Pixels that reach into bins, masked ones among them.
 
@@ -202,9 +239,11 @@ class BinOperator:
     def __init__(self, detector: Detector, grid: Grid, device: torch.device | str = "cpu") -> None:
         full = _share_of_pixels(detector, grid)
         masked = full if detector.mask is None else full @ sparse.diags(detector.mask.ravel() * 1.0)
-        area, seen_area = full.sum(axis=1).A1, masked.sum(axis=1).A1
+        seen_area = masked.sum(axis=1).A1
+        area = full.sum(axis=1).A1 + _area_beyond(detector, grid)
         share = np.divide(seen_area, area, out=np.zeros_like(area), where=area > 0)
         share[share < LEAST_COVERAGE] = 0.0
+        share[share > 1 - 1e-6] = 1.0
         if not share.any():
             raise ValueError("mask must leave pixels within the circle about the centre; none are")
         scale = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
@@ -287,14 +326,35 @@ def _share_of_pixels(detector: Detector, grid: Grid) -> sparse.csr_matrix:
     return (fine + coarse).tocsr()
 
 
+def _area_beyond(detector: Detector, grid: Grid) -> FloatArray:
+    """Pixels (bins,) that the bins would hold beyond the detector, if it went on."""
+    reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1) + 1
+    low = np.minimum(np.floor(detector.center - reach), 0).astype(int)
+    high = np.maximum(np.ceil(detector.center + reach) + 1, detector.shape).astype(int)
+    row, col = (np.arange(*ends) for ends in zip(low, high, strict=True))
+    outside = [(r < 0) | (r >= n) for r, n in zip((row, col), detector.shape, strict=True)]
+    area = np.zeros(math.prod(grid.shape))
+    for i in np.arange(len(row)):
+        own = outside[1] | outside[0][i]
+        index = np.stack([np.full(own.sum(), row[i]), col[own]], axis=-1)
+        bins, inside = grid.bins(_parts(index, detector, COARSE_SPLIT))
+        area += np.bincount(bins[inside], minlength=len(area)) / COARSE_SPLIT**2
+    return area
+
+
+def _parts(index: NDArray[np.intp], detector: Detector, split: int) -> FloatArray:
+    """Places in q (n, split^2, 2) of the parts of pixels at ``index (n, 2)``."""
+    part = (np.arange(split) + 0.5) / split - 0.5
+    parts = np.stack(np.meshgrid(part, part, indexing="ij"), axis=-1).reshape(-1, 2)
+    places: FloatArray = (index[:, None] + parts - detector.center) @ detector.matrix.T
+    return places
+
+
 def _split_pixels(
     detector: Detector, grid: Grid, pixels: NDArray[np.intp], split: int
 ) -> sparse.csr_matrix:
-    part = (np.arange(split) + 0.5) / split - 0.5
-    parts = np.stack(np.meshgrid(part, part, indexing="ij"), axis=-1).reshape(-1, 2)
     index = np.stack(np.unravel_index(pixels, detector.shape), axis=-1)
-    q = (index[:, None] + parts - detector.center) @ detector.matrix.T
-    bins, inside = grid.bins(q)
+    bins, inside = grid.bins(_parts(index, detector, split))
     column = np.broadcast_to(pixels[:, None], bins.shape)
     share = np.full(int(inside.sum()), 1 / split**2)
     shape = (math.prod(grid.shape), math.prod(detector.shape))

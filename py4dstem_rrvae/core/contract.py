@@ -77,6 +77,12 @@ class LatentModel(nn.Module):
         """Take another mask: the share it leaves of each bin, and independent bins per ring."""
         raise NotImplementedError
 
+    def know_counts(self, electrons: Tensor) -> None:
+        """Take the mean electrons per bin (R,) of each ring, by whose root the bins are scaled.
+
+        A model with one noise for all leaves it.
+        """
+
     def adopt_scan(self, patterns: Tensor, background: Background) -> None:
         """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
         raise NotImplementedError
@@ -102,6 +108,10 @@ class LatentModel(nn.Module):
         mean, log_variance = (torch.cat(p) for p in zip(*parts, strict=True))
         return mean, kl_divergence(mean, log_variance).mean(dim=0)
 
+    def latents(self, x: Tensor) -> Tensor:
+        """Latents (n, d) of ``x (n, R, A)``, as `infer` finds them."""
+        return torch.cat([self.infer(b).z for b in x.split(512)])
+
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, R, A)``."""
         raise NotImplementedError
@@ -113,9 +123,3 @@ class LatentModel(nn.Module):
     def order_latents(self, order: Tensor) -> None:
         """Renumber the latents: new latent j is the old ``order[j]``."""
         raise NotImplementedError
-
-    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
-        """Make the variances of z what fits ``squares (n, d)`` of its moves by noise, at ``x``.
-
-        A model whose variances cannot be fitted by themselves leaves them as they are.
-        """

@@ -41,20 +41,6 @@ def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Te
     return 2 * overlap + angle.power(kept * harmonics)
 
 
-def gain_without_mask(correlation: Tensor, harmonics: Tensor, theta: Tensor) -> Tensor:
-    """`gain_by_order` (B, M) from the log-density of the turn, where nothing is masked.
-
-    Parameters
-    ----------
-    correlation : complex Tensor, shape (B, K)
-        Coefficients of the log-density as a function of the turn.
-    harmonics : complex Tensor, shape (B, R, M)
-    theta : Tensor, shape (B,)
-    """
-    power = angle.power(harmonics)
-    return 2 * angle.shifted(correlation, theta).real[:, : power.shape[-1]] - power
-
-
 def learned_noise(power: Tensor, gain: Tensor) -> Tensor:
     """How much less than decoded patterns promise an order adds to the log-likelihood, in nats.
 
@@ -73,10 +59,10 @@ def learned_noise(power: Tensor, gain: Tensor) -> Tensor:
     return (promised - kept)[weak].mean().clamp(0, MOST_LEARNED_NOISE)
 
 
-def without_noise(
+def kept_share(
     harmonics: Tensor, variance: Tensor, noise: Tensor, exponent: float = 1.0
 ) -> Tensor:
-    """Decoded patterns, each order scaled down to the share of its promise that it keeps.
+    """Share (..., 1, M) of each decoded order that it keeps of its promise.
 
     Noise in high orders is worth little energy and yet turns the peak of the likelihood: at 200
     counts it made the angle of a one-fold pattern 1.4 times as uncertain as the Cramer-Rao bound.
@@ -95,7 +81,7 @@ def without_noise(
     promised = angle.power(variance.rsqrt()[:, None] * harmonics)[..., None, :]
     share = (1 - noise / promised.clamp(min=1e-9)).clamp(min=0)
     share[..., 0] = 1
-    return harmonics * share**exponent
+    return share**exponent
 
 
 def undirected(gain: Tensor, over_fixed: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,35 +11,57 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-IntensityKind = Literal["sqrt", "linear", "log"]
+IntensityKind = Literal["counts", "sqrt", "linear", "log"]
 INTENSITY_KINDS: tuple[str, ...] = get_args(IntensityKind)
+COUNTED = ("counts", "sqrt")
+"""Scales on which the noise of counting is known."""
+
+# Electrons per bin that are added to the mean of every ring before its root is taken. A ring that is
+# all but empty would otherwise weigh as much in training as the others, with noise that is far from
+# normal: at 50 counts a pattern both latents are lost.
+FEW_ELECTRONS = 0.02
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Intensity:
     """Point-wise, invertible map of binned intensities ``n``.
 
     Attributes
     ----------
-    kind : {"sqrt", "linear", "log"}
-        ``2 sqrt(n / gain + 3/8)`` (Anscombe, Biometrika 35, 1948: counting noise becomes white with
-        unit variance), ``n / gain``, or ``log(1 + n / gain)``. Negative n counts as 0 in the first
-        and the last.
+    kind : {"counts", "sqrt", "linear", "log"}
+        ``n / scale``, which on the scan trained on has the variance `gain`  in every ring;
+        ``2 sqrt(n / scale + 3/8)`` (Anscombe, Biometrika 35, 1948: counting noise becomes white
+        with unit variance), ``n / scale``, or ``log(1 + n / scale)``. Negative n counts as 0 in the
+        second and the last.
+    scale : Tensor, shape (R,) or ()
+        Of each ring: for "counts" the square root of its mean count, times the gain.
     gain : float
-        Detector units per count ("sqrt"), or the scale of the data.
+        Detector units per electron.
     """
 
     kind: IntensityKind
+    scale: Tensor
     gain: float = 1.0
 
     def __call__(self, binned: Tensor) -> Tensor:
-        """Stabilise binned intensities of any shape."""
-        scaled = binned / self.gain
+        """Scale binned intensities (..., R, A)."""
+        scaled = binned / self._per_ring(binned)
         if self.kind == "sqrt":
             return 2 * torch.sqrt(scaled.clamp(min=0) + 0.375)
         if self.kind == "log":
             return torch.log1p(scaled.clamp(min=0))
         return scaled
+
+    def _per_ring(self, binned: Tensor) -> Tensor:
+        return self.scale.to(binned)[..., None]
+
+    def times(self, factor: float) -> Intensity:
+        """Scale of patterns that are as bright by that factor."""
+        return replace(self, scale=self.scale * factor)
+
+    def electrons(self, mean: Tensor) -> Tensor:
+        """Electrons per bin (R,) of mean scaled bins (R,)."""
+        return (self.invert(mean[..., None])[..., 0] / self.gain).clamp(min=0)
 
     def expected(self, stabilised: Tensor, independent: Tensor) -> Tensor:
         """Mean binned intensities (..., R, A) of mean `stabilised` ones (..., R, A).
@@ -62,15 +84,17 @@ class Intensity:
             return algebraic
         x, root = stabilised.clamp(min=2 * 0.375**0.5), 1.5**0.5
         counts = x.square() / 4 + root / 4 / x - 11 / 8 / x.square() + 5 / 8 * root / x**3 - 1 / 8
-        return torch.lerp(algebraic, self.gain * counts.clamp(min=0), independent[:, None])
+        exact = self._per_ring(counts) * counts.clamp(min=0)
+        return torch.lerp(algebraic, exact, independent[:, None])
 
     def invert(self, stabilised: Tensor) -> Tensor:
-        """Binned intensities of stabilised ones."""
+        """Binned intensities of scaled ones."""
+        scale = self._per_ring(stabilised)
         if self.kind == "sqrt":
-            return self.gain * ((stabilised.clamp(min=0) / 2).square() - 0.375).clamp(min=0)
+            return scale * ((stabilised.clamp(min=0) / 2).square() - 0.375).clamp(min=0)
         if self.kind == "log":
-            return self.gain * torch.expm1(stabilised.clamp(min=0))
-        return self.gain * stabilised
+            return scale * torch.expm1(stabilised.clamp(min=0))
+        return scale * stabilised
 
 
 def are_counts(frames: NDArray[np.generic]) -> bool:
@@ -80,8 +104,10 @@ def are_counts(frames: NDArray[np.generic]) -> bool:
     return frames.dtype.kind in "ui" or bool(np.all(frames == np.rint(frames)))
 
 
-def choose_intensity(kind: IntensityKind, binned: Tensor, counts: bool) -> Intensity:
-    """Find the gain of a sample of binned patterns.
+def choose_intensity(
+    kind: IntensityKind, binned: Tensor, counts: bool, weight: Tensor
+) -> Intensity:
+    """Find scale and gain for a sample of binned patterns.
 
     Parameters
     ----------
@@ -91,18 +117,29 @@ def choose_intensity(kind: IntensityKind, binned: Tensor, counts: bool) -> Inten
         Intensities summed into bins.
     counts
         Whether they are counts; their gain is then 1.
+    weight : Tensor, shape (R, A)
+        Share that is seen of each bin.
     """
     mean = binned.mean(dim=0)
+    gain = 1.0 if counts else _estimated_gain(binned)
+    if kind == "counts":
+        ring = (mean * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
+        return Intensity(kind, ((ring.clamp(min=0) + FEW_ELECTRONS * gain) * gain).sqrt(), gain)
     if kind == "linear":
-        gain = (binned - mean).square().mean().sqrt().item()
+        scale = (binned - mean).square().mean().sqrt()
     elif kind == "log":
-        gain = mean.mean().item()
-    elif counts:
-        gain = 1.0
+        scale = mean.mean()
     else:
-        # Counting noise of gain g has variance / mean = g in every bin; what the specimen adds
-        # only raises it, so a low quantile over the well-filled bins is nearest to g.
-        filled = mean >= mean.median()
-        ratio = binned.var(dim=0)[filled] / mean[filled].clamp(min=1e-30)
-        gain = torch.quantile(ratio, 0.1).item()
-    return Intensity(kind, gain if np.isfinite(gain) and gain > 0 else 1.0)
+        scale = mean.new_tensor(gain)
+    usable = bool(torch.isfinite(scale) & (scale > 0))
+    return Intensity(kind, scale if usable else torch.ones_like(scale), gain)
+
+
+def _estimated_gain(binned: Tensor) -> float:
+    # Counting noise of gain g has variance / mean = g in every bin; what the specimen adds only
+    # raises it, so a low quantile over the well-filled bins is nearest to g.
+    mean = binned.mean(dim=0)
+    filled = mean >= mean.median()
+    ratio = binned.var(dim=0)[filled] / mean[filled].clamp(min=1e-30)
+    gain = torch.quantile(ratio, 0.1).item()
+    return gain if np.isfinite(gain) and gain > 0 else 1.0

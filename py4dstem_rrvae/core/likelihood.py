@@ -8,6 +8,7 @@ ring. By Parseval's theorem the log-density is a trigonometric polynomial in the
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,31 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from . import angle
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """What is seen of each bin, and which rings are seen all round.
+
+    Attributes
+    ----------
+    weight : Tensor, shape (R, A)
+        Share of each bin that the detector covers and a mask leaves.
+    whole : Tensor, shape (R,)
+        1 for rings of which every bin is seen as a whole, else 0.
+    partial : Tensor of int64, shape (P,)
+        The other rings.
+    """
+
+    weight: Tensor
+    whole: Tensor
+    partial: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Coverage:
+        """Of the shares (R, A)."""
+        whole = (weight >= 1).all(dim=-1)
+        return cls(weight, whole.to(weight.dtype), torch.nonzero(~whole)[:, 0])
 
 
 class _Products(torch.autograd.Function):
@@ -52,7 +78,7 @@ class _Products(torch.autograd.Function):
 
 
 def log_density(
-    signal: Tensor, change: Tensor, harmonics: Tensor, precision: Tensor, weight: Tensor | None
+    signal: Tensor, change: Tensor, harmonics: Tensor, precision: Tensor, coverage: Coverage
 ) -> tuple[Tensor, Tensor]:
     """Weighted squared residual of turned patterns, times -1/2, as a function of their turn.
 
@@ -68,8 +94,8 @@ def log_density(
         D at turn zero.
     precision : Tensor, shape (R,)
         One over the noise variance of each ring.
-    weight : Tensor, shape (R, A), or None
-        Share that a mask leaves of each bin.
+    coverage
+        What is seen of each bin.
 
     Returns
     -------
@@ -78,7 +104,7 @@ def log_density(
         Of f, in the sense of `angle`: the log-density is ``constant + f(theta)``.
     """
     k, scaled = harmonics.shape[-1], precision[:, None]
-    share = scaled if weight is None else scaled * weight
+    share = scaled * coverage.weight if coverage.partial.numel() else scaled
     weighted = share * signal
     # The background's gradient need not go back through the FFT of each pattern.
     spectrum, of_change = (torch.fft.rfft(of)[..., :k] for of in (weighted, share * change))
@@ -86,13 +112,18 @@ def log_density(
     constant = constant - 0.5 * (weighted * signal).sum(dim=(1, 2))
     # In the sum over the bins an order above 0 stands for two.
     _, count = angle.orders(k, signal.dtype, signal.device)
-    correlation, squares = _Products.apply(spectrum, of_change, harmonics, scaled * count)  # type: ignore[no-untyped-call]
+    squares_of = scaled * coverage.whole[:, None] * count
+    correlation, squares = _Products.apply(spectrum, of_change, harmonics, squares_of)  # type: ignore[no-untyped-call]
     correlation = correlation / math.sqrt(signal.shape[-1])  # orthonormal, at least cost
-    if weight is None:
+    if not coverage.partial.numel():
         return constant - squares, nn.functional.pad(correlation, (0, 1))
-    energy = _energy_under_mask(scaled.sqrt() * harmonics, weight)
+    partial = harmonics.index_select(-2, coverage.partial)
+    energy = _energy_under_mask(
+        scaled.index_select(0, coverage.partial).sqrt() * partial,
+        coverage.weight.index_select(0, coverage.partial),
+    )
     missing = energy.shape[-1] - k
-    return constant, nn.functional.pad(correlation, (0, missing)) - 0.5 * energy
+    return constant - squares, nn.functional.pad(correlation, (0, missing)) - 0.5 * energy
 
 
 def _energy_under_mask(harmonics: Tensor, weight: Tensor) -> Tensor:

@@ -47,8 +47,10 @@ class MirrorRRVAE(PolarRRVAE):
     of the decoded pattern. Parameters as `PolarRRVAE`.
     """
 
-    def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
-        super().__init__(latent_dim, weight, dof)
+    def __init__(
+        self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True
+    ) -> None:
+        super().__init__(latent_dim, weight, dof, counts)
         self.encoder.features = BothHands(self.encoder.features)
 
     def _log_evidence(self, x: Tensor, harmonics: Tensor) -> Tensor:

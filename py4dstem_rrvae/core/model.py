@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from . import angle, evidence, likelihood
+from . import angle, evidence, likelihood, posterior
 from .contract import (
     BACKGROUNDS,
     LEAST_NOISE,
@@ -25,9 +25,11 @@ from .contract import (
     kl_divergence,
 )
 from .inference import Inference
+from .intensity import FEW_ELECTRONS
+from .likelihood import Coverage
 from .networks import PolarDecoder, PolarEncoder
+from .posterior import Counting, Fit
 from .threads import in_parallel
-from .widths import log_variance_layer
 
 __all__ = [
     "BACKGROUNDS",
@@ -40,6 +42,8 @@ __all__ = [
     "kl_divergence",
 ]
 
+# Rings are taken to be at least this bright, relative to the brightest.
+LEAST_LEVEL = 1e-9
 # Step in z of a finite difference.
 DRIFT_STEP = 0.05
 # M steps for the background of another scan: until it has settled (after about ten) on so many
@@ -59,6 +63,9 @@ class PolarRRVAE(LatentModel):
         over this.
     dof : Tensor, shape (R,)
         Independent numbers among the bins of each ring.
+    counts : bool
+        Whether patterns are counts times a factor for each ring, so that a bin's variance is
+        proportional to its mean; else all bins of a ring have one variance.
     """
 
     small_steps = True
@@ -67,10 +74,14 @@ class PolarRRVAE(LatentModel):
     dof: Tensor
     fixed: Tensor
     learned_noise: Tensor
-    width_range: Tensor
+    level: Tensor
+    counted_noise: Tensor
 
-    def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
+    def __init__(
+        self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True
+    ) -> None:
         super().__init__()
+        self.counts = counts
         n_radial, n_angular = weight.shape
         self.latent_dim, self.n_angular = latent_dim, n_angular
         self.encoder: PolarEncoder = PolarEncoder(n_radial, latent_dim)
@@ -81,23 +92,31 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("noise_variance", torch.ones(n_radial))
         self.register_buffer("dof", dof)
+        self.register_buffer("counted_noise", torch.ones(n_radial))
+        self.register_buffer("level", torch.ones(n_radial))
         self.register_buffer("kept", torch.ones(latent_dim))
         self.register_buffer("fixed", torch.zeros(n_radial, n_angular))
         self.register_buffer("learned_noise", torch.zeros(()))
-        everything = torch.tensor([-math.inf, math.inf])
-        self.register_buffer("width_range", everything[:, None].repeat(1, latent_dim))
         self.register_buffer("spread", torch.ones(latent_dim))
         self.register_buffer("angle_spread", torch.ones(()))
-        self._masked = bool((weight < 1).any())
+        self.coverage = Coverage.of(weight)
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
         """Take the mask of another detector: see the constructor."""
         self.weight.copy_(weight)
         self.dof.copy_(dof)
-        self._masked = bool((weight < 1).any())
+        self.coverage = Coverage.of(self.weight)
+
+    def know_counts(self, electrons: Tensor) -> None:
+        """Take the mean electrons per bin (R,) of each ring, by whose root the bins are scaled."""
+        self.counted_noise.copy_(electrons / (electrons + FEW_ELECTRONS))
+
+    @property
+    def _masked(self) -> bool:
+        return self.coverage.partial.numel() > 0
 
     @torch.no_grad()
-    def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
+    def initialise(self, patterns: Tensor, background: Background) -> None:
         """Start background, scale and noise from ``patterns (n, R, A)``.
 
         A background of "auto" starts at the mean pattern, or at that pattern's mean over the angle
@@ -105,10 +124,10 @@ class PolarRRVAE(LatentModel):
         background. The noise starts at the size of the whole signal and falls as the model learns,
         which anneals it.
         """
-        self._start_background(patterns, start if background == "auto" else background)
+        self._start_background(patterns, "radial" if background == "auto" else background)
         self.background.requires_grad_(background == "auto")
         squared = (self.weight * (patterns - self.background).square()).sum(dim=(1, 2)).mean()
-        self.scale.copy_((squared / self.dof.sum()).sqrt())
+        self.scale.copy_((squared / (self.dof * self.counted_noise).sum()).sqrt())
         self.noise_variance.fill_(self.scale.square())
 
     @torch.no_grad()
@@ -124,8 +143,7 @@ class PolarRRVAE(LatentModel):
 
         @torch.no_grad()  # which other threads do not take over
         def turned(x: Tensor) -> Tensor:
-            fit = self._best_fit(x, self.decode(self.encode(x)[0]))
-            return self.polar(*fit).sum(dim=0)
+            return (x - self.background - self.fit(x).residual).sum(dim=0)
 
         few = patterns[:: math.ceil(len(patterns) / ADOPTION_SAMPLE)]
         for used, steps in zip((few, patterns), ADOPTION_STEPS, strict=True):
@@ -138,10 +156,12 @@ class PolarRRVAE(LatentModel):
 
     def _start_background(self, patterns: Tensor, start: Start | None) -> None:
         mean = patterns.mean(dim=0)
+        ring = (mean * self.weight).sum(dim=-1) / self.weight.sum(dim=-1).clamp(min=1e-9)
+        self.level.copy_(ring.clamp(min=LEAST_LEVEL * ring.max()))
         if start is None:
             mean = torch.zeros_like(mean)
-        elif start == "radial":
-            mean = mean.mean(dim=-1, keepdim=True).expand_as(mean)
+        else:
+            mean = torch.where(self.weight * (start == "mean") > 0, mean, ring[:, None])
         self.background.copy_(mean)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,30 +170,31 @@ class PolarRRVAE(LatentModel):
         return mean * self.kept, log_variance * self.kept
 
     def _seen(self, x: Tensor) -> Tensor:
-        signal = (x - self.background.detach()) / self.scale
-        return signal * self.weight if self._masked else signal
+        """What the encoder is shown of ``x (B, R, A)``.
 
-    @torch.no_grad()
-    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
-        """Refit the last layer's log-variances alone; see `widths.log_variance_layer`."""
-        summaries = torch.cat([self.encoder.summary(self._seen(b)) for b in x.split(512)])
-        weight, bias = log_variance_layer(summaries, squares)
-        self.encoder.output.weight[self.latent_dim :] = weight
-        self.encoder.output.bias[self.latent_dim :] = bias
-        # A line says nothing of patterns unlike all that it was fitted to.
-        fitted = (summaries @ weight.T + bias) * self.kept
-        self.width_range.copy_(torch.stack([fitted.amin(dim=0), fitted.amax(dim=0)]))
+        What is not seen of a ring is filled with the mean of what is, so that no edge of the
+        detector tells how a pattern is turned.
+        """
+        signal = (x - self.background.detach()) / self.scale
+        if not self._masked:
+            return signal
+        seen = self.weight.sum(dim=-1).clamp(min=1e-9)
+        mean = (signal * self.weight).sum(dim=-1) / seen
+        return torch.lerp(mean[..., None], signal, self.weight)
 
     def decode(self, z: Tensor, exponent: float = 1.0) -> Tensor:
         """Angular harmonics (B, R, M) of the decoded patterns at turn zero, background apart.
 
-        `exponent` as in `evidence.without_noise`, which they have gone through but in training.
+        `exponent` as in `evidence.kept_share`, which they have gone through but in training.
         """
         harmonics: Tensor = self.decoder(z, self.scale)
         if self.training:
             return harmonics
+        return harmonics * self._kept_share(harmonics, exponent)
+
+    def _kept_share(self, harmonics: Tensor, exponent: float = 1.0) -> Tensor:
         noise = self.learned_noise
-        return evidence.without_noise(harmonics, self.noise_variance, noise, exponent)
+        return evidence.kept_share(harmonics, self.noise_variance, noise, exponent)
 
     def decode_with_change(self, z: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """In training, `decode` and by how much that changes in a step of z, (B, R, M) both."""
@@ -191,10 +212,10 @@ class PolarRRVAE(LatentModel):
 
         Constant (B,) and coefficients (B, K), as `likelihood.log_density` returns them.
         """
-        start, weight = self.background.detach(), self.weight if self._masked else None
+        start = self.background.detach()
         signal, change = x - start, self.background - start
         precision = 1 / self.noise_variance
-        return likelihood.log_density(signal, change, harmonics, precision, weight)
+        return likelihood.log_density(signal, change, harmonics, precision, self.coverage)
 
     def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
@@ -251,7 +272,7 @@ class PolarRRVAE(LatentModel):
         # only: with one a ring, a ring's yet unlearned signal is taken for its noise and never
         # learned (classes lost at 200 counts).
         best = highest.reshape(-1, highest.shape[-1]).amax(dim=0).mean()
-        variance = -2 * best * self.noise_variance / self.dof.sum()
+        variance = -2 * best * self.noise_variance / (self.dof * self.counted_noise).sum()
         self.noise_variance.lerp_(variance.clamp(min=self._floor()), NOISE_MOMENTUM)
 
     @torch.no_grad()
@@ -264,8 +285,8 @@ class PolarRRVAE(LatentModel):
         patterns then tell how much of the decoded orders is noise that was learned.
         """
         self.learned_noise.zero_()
-        parts = [self._best_residual(b, self.decode(self.encode(b)[0])) for b in x.split(512)]
-        variance = torch.cat(parts).mean(dim=0) / self.dof.clamp(min=1e-9)
+        squared = torch.cat([self.fit(b).squared for b in x.split(512)])
+        variance = squared.mean(dim=0) / self.dof.clamp(min=1e-9)
         self.noise_variance.copy_(variance.clamp(min=self._floor()))
         promises = [self._promised_and_kept(b) for b in x.split(512)]
         power, gain = (torch.cat(p) for p in zip(*promises, strict=True))
@@ -273,21 +294,53 @@ class PolarRRVAE(LatentModel):
 
     def _promised_and_kept(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Size of each decoded order, and what it adds to the log-likelihood, both (B, M)."""
-        sigma = self.noise_variance.sqrt()[:, None]
-        harmonics, theta = self._best_fit(x, self.decode(self.encode(x)[0]))
-        residual = (x - self.background - self.polar(harmonics, theta)) / sigma
-        relative = harmonics / sigma
-        gain = evidence.gain_by_order(residual, relative, theta, self.weight)
+        fit, sigma = self.fit(x), self.noise_variance.sqrt()[:, None]
+        relative = fit.harmonics / sigma
+        gain = evidence.gain_by_order(fit.residual / sigma, relative, fit.theta, self.weight)
         kept = self.weight.mean(dim=-1, keepdim=True).sqrt()
         return angle.power(kept * relative), gain
+
+    def fit(self, x: Tensor) -> Fit:
+        """Most probable latents and turns of ``x (B, R, A)``."""
+        z, _ = self.encode(x)
+        raw = self.decoder(z, self.scale)
+        share = self._kept_share(raw)
+        slopes = self.decoder.slopes(z, self.scale) * share[:, None]
+        slopes = slopes * self.kept[:, None, None]
+        harmonics, handedness = self._choose_hand(x, raw * share)
+        if handedness is not None:
+            slopes = torch.where(handedness[:, None, None, None] > 0.5, slopes.conj(), slopes)
+        turned = self.turn_density(x, harmonics)
+        theta = angle.mode(turned)
+        fields = posterior.turned_fields(harmonics, slopes, theta, self.n_angular)
+        step = posterior.step(x, self.background, fields, z, self._counting, self.weight)
+        moves = torch.cat([torch.ones_like(z[:, :1]), step.z, step.theta[:, None]], dim=1)
+        pattern = self.background + (moves[:, None] @ fields.flatten(2))[:, 0].view_as(x)
+        residual = x - pattern
+        weighted = self.weight * self._counting.precision(pattern) * self.noise_variance[:, None]
+        squared = (weighted * residual.square()).sum(dim=-1)
+        harmonics = harmonics + torch.einsum("bk,bkrm->brm", step.z.to(slopes.dtype), slopes)
+        z = (z + step.z) * self.kept
+        return Fit(
+            z, step.z_std, harmonics, theta + step.theta, turned, residual, squared, handedness
+        )
+
+    @property
+    def _counting(self) -> Counting:
+        return Counting(self.noise_variance, self.level[:, None] if self.counts else None)
+
+    def turn_density(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        """Log-likelihood of the turn, coefficients (B, K), by counting noise where it is known."""
+        if not self.counts:
+            return self.log_density(x, harmonics)[1]
+        return posterior.log_density(
+            x, self.background, harmonics, self._counting, self.coverage
+        )
 
     def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """Harmonics (B, R, M) and turn (B,) that fit best."""
         _, turned = self.log_density(x, harmonics)
-        return harmonics, angle.peak(turned, 4 * (turned.shape[-1] - 1))
-
-    def _best_residual(self, x: Tensor, harmonics: Tensor) -> Tensor:
-        return self.squared_residual(x, *self._best_fit(x, harmonics))
+        return harmonics, angle.peak(turned, 4 * (self.n_angular // 2))
 
     def _choose_hand(
         self,
@@ -322,38 +375,28 @@ class PolarRRVAE(LatentModel):
     @torch.no_grad()
     def measure_fixed(self, x: Tensor) -> None:
         """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
-        fits = [self._best_fit(b, self.decode(self.encode(b)[0])) for b in x.split(512)]
-        turned = torch.cat([self.polar(*fit) for fit in fits])
+        turned = torch.cat([b - self.background - self.fit(b).residual for b in x.split(512)])
         sigma = self.noise_variance.sqrt()[:, None]
         self.fixed.copy_(sigma * evidence.fixed_pattern(self.background / sigma, turned / sigma))
 
     @torch.inference_mode()
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, R, A)``."""
-        z, log_variance = self.encode(x)
-        harmonics, handedness = self._choose_hand(x, self.decode(z))
-        constant, turned = self.log_density(x, harmonics)
-        mode = angle.mode(turned)
-        squared = -2 * (constant + angle.at_zero(angle.shifted(turned, mode)))
-        sigma = self.noise_variance.sqrt()[:, None]
-        relative = harmonics * (1 / sigma)
-        if self._masked:
-            residual = (x - self.background - self.polar(harmonics, mode)) / sigma
-            gain = evidence.gain_by_order(residual, relative, mode, self.weight)
-        else:
-            gain = evidence.gain_without_mask(turned, relative, mode)
+        fit, sigma = self.fit(x), self.noise_variance.sqrt()[:, None]
+        relative = fit.harmonics * (1 / sigma)
+        gain = evidence.gain_by_order(fit.residual / sigma, relative, fit.theta, self.weight)
         level = relative[..., 0].real / math.sqrt(self.n_angular)
         fixed = (self.fixed + self.background.mean(dim=-1, keepdim=True)) / sigma
+        squared = (self.weight * (fit.residual / sigma).square()).sum(dim=(1, 2))
         over_fixed = evidence.gain_over_fixed(x / sigma - fixed, level, self.weight, squared)
         folds = angle.fold(relative, gain, self.weight.mean(dim=-1) if self._masked else None)
         folds = torch.where(evidence.undirected(gain, over_fixed), 0, folds)
-        theta, std = angle.posterior(turned, folds, mode)
-        error = (squared.clamp(min=0) / self.dof.sum()).sqrt()
+        theta, std = angle.posterior(fit.turned, folds, fit.theta)
+        error = ((fit.squared / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
         std = torch.minimum(std * self.angle_spread, widest)
-        log_variance = log_variance.clamp(*self.width_range)
-        z_std = (0.5 * log_variance).exp() * self.spread
-        return Inference(z, z_std, theta, std, folds, error, handedness)
+        z_std = torch.where(self.kept > 0, fit.z_std, 1) * self.spread
+        return Inference(fit.z, z_std, theta, std, folds, error, fit.handedness)
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:
@@ -364,4 +407,3 @@ class PolarRRVAE(LatentModel):
         self.decoder.input.weight.copy_(self.decoder.input.weight[:, order])
         self.kept.copy_(self.kept[order])
         self.spread.copy_(self.spread[order])
-        self.width_range.copy_(self.width_range[:, order])

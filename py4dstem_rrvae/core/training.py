@@ -13,19 +13,21 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .model import Background, LatentModel, Start
+from .model import Background, LatentModel
 from .optimiser import Adam, one_cycle
 from .threads import one_thread
 
 RateKind = Literal["one-cycle", "constant"]
 
 HELD_OUT = 0.15
-# Steps after which the two starts of a background are compared.
-PILOT_STEPS = 54
 # Share of the steps over which the weight of the KL divergence rises to its own. Without it a
 # latent of little weight is given up early (deformation at 200 counts: R^2 0.55 and 0.83 to 0.85,
 # by the seed; with it 0.84).
 WARM_UP = 0.3
+# What each latent may cost at no price, in nats. A latent that is worth little more than this is
+# otherwise given up before the decoder has learned what it is good for (50 counts a pattern: both
+# latents in three trainings of five; with it in none). After D. P. Kingma et al. (NeurIPS 2016).
+FREE_NATS = 0.5
 # Patterns of noise that a training draws, and adds again and again.
 NOISES = 1024
 # A latent is noise below this R^2 between noise draws, and carries nothing below this spread.
@@ -47,8 +49,6 @@ class Schedule:
     beta : float
         Weight of the KL divergence; with added noise a step takes it in proportion to what the
         noise leaves of a pattern's information.
-    patience : float
-        Share of `max_epochs` without a better held-out loss after which training stops; 1: never.
     label : str
         What the progress bar calls it.
     rate : {"one-cycle", "constant"}
@@ -65,7 +65,6 @@ class Schedule:
     batch_size: int
     learning_rate: float
     beta: float = 1.0
-    patience: float = 0.35
     label: str = "rrVAE"
     rate: RateKind = "one-cycle"
     memory: float = 0.999
@@ -84,9 +83,7 @@ class History:
         Held-out KL divergence per latent, per epoch.
     best_epoch : int
         Epoch whose weights were kept.
-    background_start : {"mean", "radial"} or None
-        Where a learned background started.
-    stopped : {"max_epochs", "plateau", "interrupted"}
+    stopped : {"max_epochs", "interrupted"}
         Why training ended.
     repeatability : list of float
         Per latent, R^2 expected between two noise draws of the same patterns; empty until measured.
@@ -99,8 +96,7 @@ class History:
     noise: list[float] = field(default_factory=list)
     kl: list[list[float]] = field(default_factory=list)
     best_epoch: int = -1
-    background_start: Start | None = None
-    stopped: Literal["max_epochs", "plateau", "interrupted"] = "max_epochs"
+    stopped: Literal["max_epochs", "interrupted"] = "max_epochs"
     repeatability: list[float] = field(default_factory=list)
     collapsed: list[bool] = field(default_factory=list)
 
@@ -120,17 +116,12 @@ def fit_model(
     seed: int,
     progress: bool = False,
 ) -> tuple[LatentModel, History]:
-    """Build and train a model, its background started from the better side.
-
-    From the mean pattern, a background never quite lets go of the few grains of a polycrystal that
-    the mean consists of (three grains: angle error 0.6 to 0.8 degrees, against 0.3); from the mean
-    over the angle, it never reaches a hot pixel, and the model locks its angle onto the detector.
-    Short trials of both tell by their held-out loss which one a scan needs.
+    """Build and train a model.
 
     Parameters
     ----------
     build
-        Makes a new model, the same each time.
+        Makes a new model.
     patterns : (Tensor, Tensor)
         Training and held-out patterns, from `split`.
     background, schedule, progress
@@ -139,44 +130,10 @@ def fit_model(
         Of the batches and latent samples.
     """
     training, validation = patterns
-
-    def run(start: Start, schedule: Schedule, n: int) -> tuple[LatentModel, History]:
-        model = build()
-        model.initialise(training[:n], background, start)
-        generator = torch.Generator().manual_seed(seed)
-        history = train(model, training[:n], validation, schedule, generator, progress)
-        history.background_start = start if background == "auto" else None
-        return model, history
-
-    if background != "auto":
-        return run("mean", schedule, len(training))
-    pilot, n = trial(schedule, len(training))
-    runs: list[tuple[LatentModel, History]] = []
-
-    def best() -> tuple[LatentModel, History]:
-        return min(runs, key=lambda done: min(done[1].validation_loss, default=math.inf))
-
-    for start in get_args(Start):
-        runs.append(run(start, pilot, n))
-        if runs[-1][1].stopped == "interrupted":
-            break
-    else:
-        runs.append(run(best()[1].background_start or "mean", schedule, len(training)))
-        if runs[-1][1].stopped != "interrupted":
-            return runs[-1]
-    model, history = best()
-    history.stopped = "interrupted"
-    return model, history
-
-
-def trial(schedule: Schedule, n: int) -> tuple[Schedule, int]:
-    """Schedule of a trial before a training of that schedule on n patterns, and on how many."""
-    n = min(n, PILOT_STEPS * schedule.batch_size)
-    steps = -(-n // schedule.batch_size)
-    epochs = min(-(-PILOT_STEPS // steps), schedule.max_epochs)
-    # Added noise hides what tells the starts apart: of four trainings on three grains it chose the
-    # worse start in two.
-    return replace(schedule, max_epochs=epochs, label="rrVAE trial", added_noise=0.0), n
+    model = build()
+    model.initialise(training, background)
+    generator = torch.Generator().manual_seed(seed)
+    return model, train(model, training, validation, schedule, generator, progress)
 
 
 def train(
@@ -207,7 +164,6 @@ def train(
     """
     history, loop = History(), _Loop(model, schedule, len(training), generator)
     best = _copied(model)
-    patience = max(3, round(schedule.patience * schedule.max_epochs))
     bar = tqdm(total=schedule.max_epochs, desc=schedule.label, disable=not progress)
     with bar, one_thread() if model.small_steps else nullcontext():
         try:
@@ -217,9 +173,6 @@ def train(
                 bar.set_postfix(loss=f"{history.validation_loss[-1]:.2f}", refresh=False)
                 if history.validation_loss[-1] <= min(history.validation_loss):
                     history.best_epoch, best = epoch, _copied(model)
-                elif epoch - history.best_epoch >= patience:
-                    history.stopped = "plateau"
-                    break
         except KeyboardInterrupt:
             history.stopped = "interrupted"
         model.load_state_dict(best)
@@ -268,7 +221,9 @@ class _Loop:
     def _loss(self, x: Tensor, generator: torch.Generator, beta: float) -> tuple[Tensor, Tensor]:
         noise = torch.randn((len(x), self.model.noise_dim), generator=generator).to(x.device)
         log_likelihood, kl = self.model.elbo_terms(x, noise)
-        return (beta * kl.sum(dim=-1) - log_likelihood).mean(), kl.mean(dim=0)
+        kl = kl.mean(dim=0)
+        cost = kl.clamp(min=FREE_NATS) if self.model.training else kl
+        return beta * cost.sum() - log_likelihood.mean(), kl
 
     def run(self, training: Tensor, validation: Tensor, history: History) -> None:
         """One epoch; the history gets all of it or, if interrupted, nothing."""
@@ -331,9 +286,9 @@ def settle_latents(
     generator
         CPU generator of the added noise.
     """
-    z, kl = model.latent_summary(held_out)
+    _, kl = model.latent_summary(held_out)
     noise = torch.randn(held_out.shape, generator=generator).to(held_out.device)
-    moved, _ = model.latent_summary(held_out + noise * model.bin_noise())
+    z, moved = (model.latents(x) for x in (held_out, held_out + noise * model.bin_noise()))
     variance = z.var(dim=0, unbiased=False)
     repeatability = 1 - 2 * (moved - z).square().mean(dim=0) / variance.clamp(min=1e-12)
     carries = (variance.sqrt() >= LEAST_SPREAD) & (repeatability >= LEAST_REPEATABILITY)

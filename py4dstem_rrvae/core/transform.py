@@ -23,6 +23,8 @@ Own = NDArray[np.intp] | slice
 
 # Patterns with an origin of their own share one operator per eighth of a pixel.
 STEPS = 8
+# Origins of which is remembered what the detector shows of each bin (8 kB each).
+SEEN_KEPT = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,17 +34,25 @@ class Phase:
     Attributes
     ----------
     operator : BinOperator
-        For the windows.
-    even : Tensor, shape (R, A)
-        Area of the common bins over that of these.
+        For the windows, without a mask: what does not lie on the detector is 0 there.
+    area : Tensor, shape (R, A)
+        Pixels of the common bins, which those of the windows are scaled to.
     """
 
     operator: BinOperator
-    even: Tensor
+    area: Tensor
 
-    def __call__(self, windows: Frames) -> Tensor:
-        """Bins (n, R, A) of ``windows (n, h, w)``."""
-        return self.operator.bin(windows) * self.even
+    def __call__(self, windows: Frames, seen: Tensor | None = None) -> Tensor:
+        """Bins (n, R, A) of ``windows (n, h, w)``.
+
+        ``seen (R, A)`` is what `pixels_seen` says of them; None: every pixel of the window.
+        """
+        pixels = self.operator.area if seen is None else seen
+        return self.operator.bin(windows) * (self.area / pixels.clamp(min=1e-6))
+
+    def pixels_seen(self, kept: Frames) -> Tensor:
+        """Pixels (R, A) in each bin of a window of which ``kept (h, w)`` is seen."""
+        return self.operator.bin(kept[None])[0]
 
     @cached_property
     def cells(self) -> sparse.csr_matrix:
@@ -80,6 +90,8 @@ class Place:
         Bins of the window.
     terms : Tensor, shape (n, 3)
         1, and how far beyond the place each beam stands, in pixels.
+    part : (int, int)
+        Eighths of a pixel by which the beam stands beyond a pixel's middle.
     """
 
     own: NDArray[np.intp]
@@ -87,6 +99,7 @@ class Place:
     size: tuple[int, int]
     phase: Phase
     terms: Tensor
+    part: tuple[int, int]
 
     def window(self, frames: Frames) -> Frames:
         """Windows (n, h, w) of these patterns out of all of a block's, (B, H, W)."""
@@ -122,7 +135,8 @@ class BinTransform:
     """`BinOperator` for frames that may each have an origin of their own.
 
     A window about the beam is cut out of each frame by whole pixels, so that 64 operators serve
-    however far the beam wanders; a mask, which stays on the detector, takes one for each origin.
+    however far the beam wanders. What of a bin the detector's edge and a mask leave at an origin is
+    found by binning the mask as a frame is binned.
 
     Parameters
     ----------
@@ -133,8 +147,8 @@ class BinTransform:
     device
         Where the product is taken.
     wander : float
-        Farthest any origin lies from the centre, in pixels; a mask is widened by as much, so that
-        one `weight` holds for all.
+        Farthest any origin lies from the centre, in pixels; the detector's edge and a mask are
+        taken to be wider by as much, so that one `weight` holds for all.
     mean : FineMean or None
         Of the scan, from `sums`: what the pixel grid does to it is then taken off each pattern.
     """
@@ -150,21 +164,28 @@ class BinTransform:
         self.device = torch.device(device)
         # Apple's backend has no sparse matrices.
         self._host = torch.device("cpu") if self.device.type == "mps" else self.device
+        self._kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
         common = detector
-        if detector.mask is not None and wander > 0:
+        if wander > 0:
             size = 2 * int(np.ceil(wander)) + 1
-            kept = ndimage.minimum_filter(detector.mask, size, mode="nearest")
+            kept = ndimage.minimum_filter(self._kept, size, mode="constant", cval=False)
             common = replace(detector, mask=kept)
         self._common = BinOperator(common, grid, self._host)
         self.weight = self._common.weight.to(self.device)
         self.dof = self._common.dof.to(self.device)
         self.detector, self.grid = detector, grid
         self.render, self.unfold = self._common.render, self._common.unfold
+        # A window reaches as far as the bins, or as the detector from any origin.
         reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1)
-        row, col = (int(np.ceil(r)) + 1 for r in reach)
-        self._half, self._size = (row, col), (2 * row + 2, 2 * col + 2)
-        self._kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
-        self._phase: Callable[..., Phase] = lru_cache(maxsize=256)(self._make_phase)
+        behind = np.asarray(detector.shape) - 1 - detector.center
+        before, after = (
+            np.ceil(np.minimum(reach, room + wander)).astype(int) + 1
+            for room in (np.asarray(detector.center), behind)
+        )
+        self._before = int(before[0]), int(before[1])
+        self._size = int(before[0] + after[0] + 1), int(before[1] + after[1] + 1)
+        self._phase: Callable[..., Phase] = lru_cache(maxsize=STEPS**2)(self._make_phase)
+        self._seen: Callable[..., Tensor] = lru_cache(maxsize=SEEN_KEPT)(self._find_seen)
         self._know(mean)
 
     def knowing(self, mean: FineMean) -> BinTransform:
@@ -186,7 +207,8 @@ class BinTransform:
             return self._common.bin(frames).to(self.device)
         binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for place in self._places(origins):
-            binned[place.own] = place.phase(place.window(frames))
+            seen = self._seen(place.corner, place.part)
+            binned[place.own] = place.phase(place.window(frames), seen)
         binned = (binned * (self._common.weight > 0)).to(self.device)
         return binned if self.mean is None else self.evened(binned, origins)
 
@@ -198,18 +220,15 @@ class BinTransform:
             yield slice(None), self._common, frames
             return
         for place in self._places(origins):
-            yield place.own, place.phase.operator, place.window(frames)
+            yield place.own, self._operator(place), place.window(frames)
 
     def sums(self, frames: Frames, origins: FloatArray) -> FineSums:
         """What ``frames (B, H, W)`` add to the scan's mean."""
         total = FineSums.none(radial_cells(self.detector, self.grid.reach))
         for place in self._places(origins):
-            cells, detector = place.phase.cells, place.phase.operator.detector
             added = place.window(frames).sum(axis=0, dtype=float).ravel()
-            kept = np.ones(added.size)
-            if detector.mask is not None:
-                kept = detector.mask.ravel().astype(float)
-            total += FineSums.of(cells, kept * added, kept * len(place.own))
+            kept = self._kept_in(place.corner).ravel().astype(float)
+            total += FineSums.of(place.phase.cells, kept * added, kept * len(place.own))
         return total
 
     def evened(self, binned: Tensor, origins: FloatArray) -> Tensor:
@@ -233,25 +252,37 @@ class BinTransform:
         places, which = np.unique(eighths, axis=0, return_inverse=True)
         for i, (row, col) in enumerate(places.tolist()):
             own = np.flatnonzero(which.ravel() == i)
-            corner = row // STEPS - self._half[0], col // STEPS - self._half[1]
+            corner = row // STEPS - self._before[0], col // STEPS - self._before[1]
             beyond = torch.tensor(origins[own] - places[i] / STEPS, dtype=torch.float32)
             terms = torch.cat([torch.ones(len(own), 1), beyond], dim=1)
-            phase = self._phase_in((row % STEPS, col % STEPS), corner)
-            yield Place(own, corner, self._size, phase, terms)
+            part = row % STEPS, col % STEPS
+            yield Place(own, corner, self._size, self._phase(part), terms, part)
 
-    def _phase_in(self, part: tuple[int, int], corner: tuple[int, int]) -> Phase:
-        """Phase of so many eighths of a pixel, in the window from a corner on."""
-        kept = cut(self._kept[None], corner, self._size)[0]
-        whole = self._phase(part, None)
-        return whole if kept[whole.operator.used].all() else self._phase(part, kept.tobytes())
+    def _kept_in(self, corner: tuple[int, int]) -> NDArray[np.bool_]:
+        """What of the window from a corner on lies on the detector and is not masked."""
+        kept: NDArray[np.bool_] = cut(self._kept[None], corner, self._size)[0]
+        return kept
 
-    def _make_phase(self, part: tuple[int, int], kept: bytes | None) -> Phase:
-        mask = None if kept is None else np.frombuffer(kept, dtype=bool).reshape(self._size)
-        row, col = (whole + k / STEPS for whole, k in zip(self._half, part, strict=True))
-        if mask is None:
-            matrix = tuple(self.detector.matrix.ravel().tolist())
-            operator = _shared_operator(self._size, (row, col), matrix, self.grid, self._host)
-        else:
-            detector = Detector(self._size, (row, col), self.detector.matrix, mask)
-            operator = BinOperator(detector, self.grid, self._host)
-        return Phase(operator, self._common.area / operator.area.clamp(min=1e-6))
+    def _find_seen(self, corner: tuple[int, int], part: tuple[int, int]) -> Tensor:
+        return self._phase(part).pixels_seen(self._kept_in(corner))
+
+    def _make_phase(self, part: tuple[int, int]) -> Phase:
+        matrix = tuple(self.detector.matrix.ravel().tolist())
+        operator = _shared_operator(
+            self._size, self._center_in(part), matrix, self.grid, self._host
+        )
+        return Phase(operator, self._common.area)
+
+    def _center_in(self, part: tuple[int, int]) -> tuple[float, float]:
+        """Where the beam stands in a window."""
+        return self._before[0] + part[0] / STEPS, self._before[1] + part[1] / STEPS
+
+    def _operator(self, place: Place) -> BinOperator:
+        """Operator of a window that knows what of it is seen."""
+        kept, operator = self._kept_in(place.corner), place.phase.operator
+        if kept[operator.used].all():
+            return operator
+        center = self._center_in(place.part)
+        return BinOperator(
+            Detector(self._size, center, self.detector.matrix, kept), self.grid, self._host
+        )
