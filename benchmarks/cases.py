@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from sklearn.decomposition import PCA
-from sklearn.metrics import balanced_accuracy_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score, silhouette_score
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -186,6 +187,19 @@ def told(features: Array, label: NDArray[np.str_], own: NDArray[np.bool_]) -> fl
     return float(balanced_accuracy_score(label[own], guess))
 
 
+def site_ari(features: Array, at: AtSites) -> float:
+    """Adjusted Rand index of a Gaussian mixture, at the positions that lie at a site.
+
+    Of features (rows, cols, d), each scaled to unit variance over the scan.
+    """
+    close = at.distance < AT_SITE
+    kind = at.kind[close]
+    mixture = GaussianMixture(len(set(kind)), n_init=20, random_state=0, reg_covar=1e-4)
+    spread = features.std(axis=(0, 1))
+    scaled = features[close] / np.where(spread > 0, spread, 1.0)
+    return float(adjusted_rand_score(kind, mixture.fit_predict(scaled)))
+
+
 def sublattices(at: AtSites) -> tuple[NDArray[np.bool_], NDArray[np.str_]]:
     """Positions at the atoms of the bare crystal, and which sublattice each belongs to."""
     own = (at.sublattice >= 0) & (at.distance < AT_SITE)
@@ -201,6 +215,8 @@ def separation(features: Array, at: AtSites) -> Row:
     scaled = StandardScaler().fit_transform(features[close])
     return {
         "sites told": told(features, at.kind, np.ones(at.kind.shape, dtype=bool)),
+        f"sites told, within {AT_SITE} A": told(features, at.kind, close),
+        "ARI at the sites": site_ari(features, at) if kinds > 1 else None,
         "silhouette at the sites": float(silhouette_score(scaled, at.kind[close]))
         if kinds > 1
         else None,

@@ -6,7 +6,8 @@ runs every method on every data set and seed, each in a process and on a core of
 Markdown. The results' folder gets the same figures as ``comparison.json``, and the latents and
 angles of every run; what is in it already is not run again, so an interrupted run goes on where it
 was. ``--print`` runs nothing. ``--methods``, ``--problems``, ``--seeds``, ``--patterns`` and
-``--epochs`` (of peers and coordinate models) take a part. The peers' Python is made by
+``--epochs`` (of peers and coordinate models) take a part; ``--onto docs/comparison.md`` puts its
+rows into the tables there and leaves the others. The peers' Python is made by
 `benchmarks.peers.install`; without it they are left out.
 """
 
@@ -30,6 +31,8 @@ from .problems import PROBLEMS
 from .quality import Row
 from .scans import SCANS
 
+TABLES, AFTER_TABLES = "## Tables\n\n", "\nThe same figures"
+"""What stands before and after the tables of a page."""
 ROOT = Path(__file__).parent.parent
 Result = dict[str, Any]
 
@@ -123,7 +126,7 @@ def jobs(
         for seed in range(seeds)
         for problem in problems
         for method in methods
-        if seed == 0 or METHODS[method].seeded
+        if (seed == 0 or METHODS[method].seeded) and (problem in SCANS or not METHODS[method].disc)
     ]
 
 
@@ -144,6 +147,8 @@ def collect(queue: Sequence[Job], folder: Path) -> list[Result]:
     for problem in dict.fromkeys(job.problem for job in queue):
         for method in dict.fromkeys(job.method for job in queue):
             own = [job for job in queue if (job.method, job.problem) == (method, problem)]
+            if not own:
+                continue
             found = [result for job in own if (result := job.read(folder)) is not None]
             entry: Result = {"problem": problem, "method": method, "seeds": len(found)}
             entry["epochs"], entry["patterns"] = own[0].epochs, own[0].patterns
@@ -152,6 +157,22 @@ def collect(queue: Sequence[Job], folder: Path) -> list[Result]:
                 entry |= {name: _median([result[part][name] for result in found]) for name in names}
             entries.append(entry)
     return entries
+
+
+def onto(page: Path, found: list[Result]) -> None:
+    """Put rows that were run into a page's tables, and into the JSON file beside it.
+
+    Rows of the same method and problem are replaced; all others stay as they are.
+    """
+    stored = page.with_suffix(".json")
+    there = [*json.loads(stored.read_text()), *(entry for entry in found if entry["seeds"])]
+    rows = {(entry["problem"], entry["method"]): entry for entry in there}
+    places = [(problem, method) for problem in PROBLEMS for method in METHODS]
+    entries = [rows[place] for place in places if place in rows]
+    before, _, rest = page.read_text().partition(TABLES)
+    after = rest[rest.index(AFTER_TABLES) :]
+    stored.write_text(json.dumps(entries, indent=1))
+    page.write_text(before + TABLES + markdown(entries) + after)
 
 
 def _median(values: list[Any]) -> Any:
@@ -232,6 +253,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100, help="of the slow ones")
     parser.add_argument("--results", type=Path, default=Path("comparison"))
     parser.add_argument("--markdown", type=Path, help="also write the table there")
+    parser.add_argument("--onto", type=Path, help="put the rows into the tables of this page")
     parser.add_argument("--print", action="store_true", help="print what there is, run nothing")
     parser.add_argument("--peers-python", default=os.environ.get("PEERS_PYTHON"))
     options = parser.parse_args()
@@ -246,6 +268,8 @@ def main() -> None:
     print(text, end="")
     if options.markdown:
         options.markdown.write_text(text)
+    if options.onto:
+        onto(options.onto, entries)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,10 @@ from py4dstem_rrvae.core.training import HELD_OUT, trial
 from py4dstem_rrvae.schedule import schedule_of
 
 from . import scores, worker
+from .invariants import Bispectrum, ComDarkField, Geometry, Zernike, strongest_turn
 from .plain import Plain
 
 Array = NDArray[np.float64]
-Geometry = dict[str, Any] | None
-"""Centre and matrix, as of `Frames`."""
-FOLDS = np.arange(1, 13)
 
 
 class Ours:
@@ -92,10 +90,7 @@ class Spectra:
     def encode(self, frames: np.ndarray) -> tuple[Array, Array]:
         coefficients = self._coefficients(frames)
         z = self.components.transform(np.abs(coefficients).reshape(len(frames), -1))
-        low = coefficients[..., FOLDS]
-        strongest = np.square(np.abs(low)).sum(axis=1).argmax(axis=1)
-        phase = -np.angle(low.sum(axis=1)[np.arange(len(frames)), strongest])
-        return z, phase / FOLDS[strongest]
+        return z, strongest_turn(coefficients)
 
     def expected(self, frames: np.ndarray) -> None:  # noqa: ARG002, moduli make no pattern
         return None
@@ -141,6 +136,23 @@ def _spectra(train: np.ndarray, seed: int, components: int) -> Spectra:  # noqa:
     return Spectra(train, components)
 
 
+def _bispectrum(
+    train: np.ndarray,
+    seed: int,  # noqa: ARG001
+    geometry: Geometry,
+    components: int,
+) -> Bispectrum:
+    return Bispectrum(train, components, geometry)
+
+
+def _zernike(train: np.ndarray, seed: int, geometry: Geometry) -> Zernike:  # noqa: ARG001
+    return Zernike(train, 2, geometry)
+
+
+def _com_dark(train: np.ndarray, seed: int, geometry: dict[str, Any]) -> ComDarkField:  # noqa: ARG001
+    return ComDarkField(train, geometry)
+
+
 def _plain(train: np.ndarray, seed: int, latent_dim: int) -> Plain:
     return Plain(train, latent_dim, seed)
 
@@ -163,6 +175,8 @@ class Method:
         Whether it is trained for as many epochs as the peers.
     placed
         Whether it takes the geometry of the patterns, where a problem tells it.
+    disc
+        Whether it needs patterns with a bright disc, which scans alone have.
     """
 
     label: str
@@ -171,6 +185,7 @@ class Method:
     seeded: bool = True
     slow: bool = False
     placed: bool = False
+    disc: bool = False
 
     @property
     def budgeted(self) -> bool:
@@ -204,7 +219,15 @@ METHODS: dict[str, Method] = {
     "spectra-10": Method(
         "polar FFT moduli, PCA 10", partial(_spectra, components=10), seeded=False
     ),
+    "bispectrum": Method(
+        "bispectrum, PCA 2", partial(_bispectrum, components=2), seeded=False, placed=True
+    ),
+    "bispectrum-10": Method(
+        "bispectrum, PCA 10", partial(_bispectrum, components=10), seeded=False, placed=True
+    ),
+    "zernike": Method("Zernike moduli, PCA 2", _zernike, seeded=False, placed=True),
     "symmetry": Method("2- to 12-fold and mirror scores", _symmetry, seeded=False),
+    "com-dark": Method("COM + dark field", _com_dark, seeded=False, placed=True, disc=True),
 }
 
 

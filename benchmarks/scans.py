@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import adjusted_rand_score
-from sklearn.mixture import GaussianMixture
 
 from py4dstem_rrvae import simulate
 from py4dstem_rrvae.simulate import Simulation
@@ -62,8 +60,9 @@ class Scan:
     def figures(self, z: Array, angle: Array, expected: Array) -> Figures:
         """Figures of merit by name; those that a method has no answer for are left out."""
         at, shape = self.at, self.at.kind.shape
-        found: Figures = {"ari": self._ari(z)}
-        told = cases.told(z.reshape(*shape, -1), at.kind, np.ones(shape, dtype=bool))
+        maps = z.reshape(*shape, -1)
+        found: Figures = {"ari": cases.site_ari(maps, at)}
+        told = cases.told(maps, at.kind, np.ones(shape, dtype=bool))
         if told is not None:
             found["accuracy"] = told
         if np.isfinite(angle).any():
@@ -77,14 +76,6 @@ class Scan:
                 np.sqrt(np.square(expected - self.expected).sum() / noise)
             )
         return found
-
-    def _ari(self, z: Array) -> float:
-        """Of a Gaussian mixture, at the positions that lie at a site."""
-        close = self.at.distance.ravel() < cases.AT_SITE
-        kind = self.at.kind.ravel()[close]
-        mixture = GaussianMixture(len(set(kind)), n_init=20, random_state=0, reg_covar=1e-4)
-        spread = np.where(z.std(axis=0) > 0, z.std(axis=0), 1.0)
-        return float(adjusted_rand_score(kind, mixture.fit_predict(z[close] / spread)))
 
 
 def scan(_: int, name: str, n_bin: int = 1, every: int = 1, **options: Any) -> Scan:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
@@ -10,7 +12,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import cross_val_predict, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-from py4dstem_rrvae import Codes
+from py4dstem_rrvae import Codes, Frames
 from py4dstem_rrvae.synthetic import Patterns, Polycrystal, error_modulo
 
 Array = NDArray[np.float64]
@@ -91,12 +93,25 @@ def angular_coefficients(
     frames: NDArray[np.uint16], n_radial: int = 20, n_angular: int = 64
 ) -> NDArray[np.complex128]:
     """Fourier coefficients over the angle of each ring's square root, (n, R, M)."""
-    from py4dstem_rrvae.core.bins import Detector, PolarGrid
-    from py4dstem_rrvae.core.transform import BinTransform
-
-    height, width = frames.shape[-2:]
-    detector = Detector((height, width), ((height - 1) / 2, (width - 1) / 2), np.eye(2))
-    grid = PolarGrid(detector.inscribed_radius(), n_radial, n_angular)
-    polar = np.sqrt(BinTransform(detector, grid)(frames).numpy() + 0.375)
+    polar = np.sqrt(ring_counts(frames, n_radial, n_angular) + 0.375)
     coefficients: NDArray[np.complex128] = np.fft.rfft(polar, axis=-1)
     return coefficients
+
+
+def ring_counts(
+    frames: NDArray[np.uint16],
+    n_radial: int = 20,
+    n_angular: int = 64,
+    geometry: dict[str, Any] | None = None,
+) -> NDArray[np.float32]:
+    """Counts in polar bins (n, R, A), about the middle where no centre and matrix are given."""
+    from py4dstem_rrvae.core.bins import PolarGrid
+    from py4dstem_rrvae.core.transform import BinTransform
+
+    middle = [(n - 1) / 2 for n in frames.shape[-2:]]
+    placed = Frames(frames, **(geometry or {"center": middle}))
+    detector = placed.detector()
+    wander = placed.wander(detector)
+    grid = PolarGrid(detector.inscribed_radius(wander), n_radial, n_angular)
+    counts: NDArray[np.float32] = BinTransform(detector, grid)(frames, placed.origins()).numpy()
+    return counts

@@ -170,6 +170,14 @@ def test_scores_know_right_from_wrong(scans):
     assert right["sites told"] == 1.0 and right["silhouette at the sites"] == 1.0
     assert wrong["sites told"] == pytest.approx(1 / len(kinds), abs=0.08)
     assert wrong["sublattice told"] == pytest.approx(0.5, abs=0.2)
+    assert right["ARI at the sites"] == 1.0 and abs(wrong["ARI at the sites"]) < 0.1
+    assert right["sites told, within 0.3 A"] == 1.0
+    assert wrong["sites told, within 0.3 A"] == pytest.approx(1 / len(kinds), abs=0.15)
+    # What tells the sites at the sites alone, such as a sharp dark field, tells them there.
+    close = at.distance < cases.AT_SITE
+    sharp = np.where(close, truth, rng.permutation(truth.ravel()).reshape(truth.shape))
+    there = cases.separation(sharp[..., None].astype(float), at)
+    assert there["sites told, within 0.3 A"] == 1.0 > there["sites told"] + 0.2
 
 
 def test_turn_errors_know_right_from_wrong(scans):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import scores
-from benchmarks.compare import Job, collect, jobs, markdown, work
+from benchmarks import cases, scores
+from benchmarks.compare import Job, collect, jobs, markdown, onto, work
+from benchmarks.invariants import Bispectrum, ComDarkField, Zernike, radial_polynomial
 from benchmarks.latent_planes import draw
 from benchmarks.methods import Spectra, SymmetryScores, fit
 from benchmarks.peers.run import Scale
@@ -154,6 +155,80 @@ def test_angular_power_spectra_cannot_tell_twisted_rings_apart():
     assert scores.accuracy(z, problem.truth.label) < 0.5
 
 
+@pytest.fixture(scope="module")
+def twisted():
+    return PROBLEMS["twisted_rings-24-5000"](600)
+
+
+@pytest.mark.parametrize("method", [Bispectrum, Zernike])
+def test_invariants_do_not_see_a_quarter_turn(method, twisted):
+    """From rows to columns, so that the middle of the pixels and all bins map onto themselves."""
+    fitted = method(twisted.train, 2, None)
+    z, angle = fitted.encode(twisted.fresh)
+    again, turned = fitted.encode(np.rot90(twisted.fresh, axes=(1, 2)))
+    assert np.abs(again - z).max() < 1e-4 * np.ptp(z)
+    # A third of a turn is the period.
+    period = 2 * np.pi / 3
+    error = (turned - angle - np.pi / 2 + period / 2) % period - period / 2
+    assert np.median(np.abs(error)) < 1e-4
+    # Moduli are those of the mirror image too, the bispectrum's are not.
+    mirrored = np.abs(fitted.encode(np.swapaxes(twisted.fresh, 1, 2))[0] - z).max() / np.ptp(z)
+    assert mirrored < 1e-4 if method is Zernike else mirrored > 0.1
+
+
+@pytest.mark.parametrize("name", ["twisted_rings-24-5000", "twisted_rings-48-200"])
+def test_the_bispectrum_tells_twisted_rings_apart(name):
+    """They share all moduli; a bispectrum holds the relative phases too."""
+    problem = PROBLEMS[name](600)
+    z, _ = Bispectrum(problem.train, 2, None).encode(problem.fresh)
+    assert z.shape == (600, 2)
+    assert scores.ari(z, problem.truth.label) > 0.9
+    assert scores.leak(z, problem.truth) < 0.1
+    moduli, _ = Spectra(problem.train, 2).encode(problem.fresh)
+    assert scores.ari(moduli, problem.truth.label) < 0.1
+
+
+def test_the_deformation_comes_with_more_components_of_the_bispectrum(twisted):
+    z, _ = Bispectrum(twisted.train, 10, None).encode(twisted.fresh)
+    assert scores.deformation(z, twisted.truth) > 0.7
+
+
+def test_zernike_moduli_tell_lobes_and_no_handedness(problem, twisted):
+    z, found = Zernike(problem.train, 2, None).encode(problem.fresh)
+    assert z.shape == (300, 2)
+    assert scores.ari(z, problem.truth.label) > 0.9
+    assert max(scores.angle_error_over_bound(problem.truth, found)) < 1.2
+    # Twists of 40 and of 80 degrees are mirror images.
+    z, _ = Zernike(twisted.train, 2, None).encode(twisted.fresh)
+    even = twisted.truth.label == 0
+    assert scores.accuracy(z, even.astype(int)) > 0.98
+    assert scores.accuracy(z[~even], twisted.truth.label[~even]) < 0.65
+
+
+def test_radial_polynomials_are_zernike_s():
+    r = np.linspace(0, 1, 7)
+    np.testing.assert_allclose(radial_polynomial(4, 2, r), 4 * r**4 - 3 * r**2, atol=1e-12)
+    np.testing.assert_allclose(radial_polynomial(3, 1, r), 3 * r**3 - 2 * r, atol=1e-12)
+    np.testing.assert_allclose(radial_polynomial(2, 0, r), 2 * r**2 - 1, atol=1e-12)
+
+
+def test_invariants_know_where_the_beam_stands(twisted):
+    """Patterns whose window was moved by a pixel are the same about their own centres."""
+    frames = np.pad(twisted.fresh, ((0, 0), (2, 2), (2, 2)))
+    away = np.stack([np.roll(f, (i % 3 - 1, 0), (0, 1)) for i, f in enumerate(frames)])
+    middle = np.full((600, 2), 13.5)
+    moved = middle + np.column_stack([np.arange(600) % 3 - 1, np.zeros(600)])
+    for method in (Bispectrum, Zernike):
+        still, follows = (
+            method(f, 2, {"center": c.tolist(), "matrix": np.eye(2).tolist()})
+            for f, c in ((frames, middle + 1e-3), (away, moved))
+        )
+        first, second = still.encode(frames)[0], follows.encode(away)[0]
+        assert all(
+            abs(np.corrcoef(a, b)[0, 1]) > 0.99 for a, b in zip(first.T, second.T, strict=True)
+        )
+
+
 @pytest.mark.parametrize("intensity", ["unit", "standard"])
 def test_scales_of_the_peers_invert(intensity, problem):
     scale = Scale(problem.train, intensity)
@@ -212,6 +287,63 @@ def test_a_scan_is_told_to_ours_with_its_geometry(wandering, monkeypatch):
     fit(wandering.train, {"method": "rrvae", "seed": 0, "geometry": geometry})
     np.testing.assert_allclose(seen[0].center, wandering.center)
     np.testing.assert_allclose(seen[0].matrix, wandering.matrix)
+
+
+def test_com_and_dark_field_of_a_scan(wandering):
+    """COM is that of the cases; dark field reaches less far, in the corners of the windows."""
+    method = ComDarkField(wandering.train, wandering.geometry)
+    z, angle = method.encode(wandering.fresh)
+    assert z.shape == (wandering.at.kind.size, 2) and (z > 0).all() and (z[:, 1] < 0.5).all()
+    found = wandering.figures(z, angle, np.full(len(z), np.nan))
+    assert found["turn"] < 45
+    dark = z[:, 1].reshape(wandering.at.kind.shape)
+    close = wandering.at.distance < 0.3
+    silicon, carbon = (dark[close & (wandering.at.kind == kind)].mean() for kind in ("Si", "C"))
+    assert silicon > 1.1 * carbon
+    # 50 of the 64 pixels that the camera had before two by two were summed.
+    assert 2 * method.radius / wandering.matrix[0, 0] == pytest.approx(25, abs=0.7)
+    chance = np.random.default_rng(0).permuted(z, axis=0)
+    assert (
+        found["accuracy"]
+        > 1.3 * wandering.figures(chance, angle, np.full(len(z), np.nan))["accuracy"]
+    )
+
+
+def test_com_and_dark_field_run_on_scans_alone():
+    names = {job.problem for job in jobs(["com-dark"], PROBLEMS, 1, 300, 2)}
+    assert names == set(SCANS)
+    assert collect(jobs(["com-dark"], [SMALL], 1, 300, 2), None) == []
+
+
+def test_both_tables_of_scans_have_one_ari(wandering):
+    z = np.random.default_rng(0).normal(size=(*wandering.at.kind.shape, 2))
+    z[..., 0] += 3 * (wandering.at.kind == "C")
+    flat, nothing = z.reshape(-1, 2), np.full(wandering.at.kind.size, np.nan)
+    row = cases.separation(z, wandering.at)
+    found = wandering.figures(flat, nothing, nothing)
+    assert row["ARI at the sites"] == found["ari"]
+    assert row["sites told"] == found["accuracy"]
+
+
+def test_rows_are_put_into_a_page(tmp_path):
+    rest = {"seeds": 1, "epochs": 0, "patterns": 300, "encode_s": 1, "encoded": 1, "shown": 0}
+    rest |= {"fit_s": 0, "peak_mib": 1}
+    old, new, other, none = (
+        {"problem": SMALL, "method": m, "ari": ari} | rest | {"seeds": seeds}
+        for m, ari, seeds in (
+            ("spectra", 0, 1),
+            ("spectra", 1, 1),
+            ("pca-2", 0, 1),
+            ("nmf-2", 0, 0),
+        )
+    )
+    page = tmp_path / "page.md"
+    page.write_text("Before\n\n## Tables\n\nold\n\nThe same figures, after\n")
+    page.with_suffix(".json").write_text(json.dumps([old]))
+    onto(page, [new, other, none])
+    assert json.loads(page.with_suffix(".json").read_text()) == [other, new]
+    tables = markdown([other, new])
+    assert page.read_text() == f"Before\n\n## Tables\n\n{tables}\nThe same figures, after\n"
 
 
 def test_tables_of_scans_have_their_own_columns():
