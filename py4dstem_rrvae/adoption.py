@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from .core.intensity import Intensity
 from .core.model import Background, LatentModel
 from .frames import Frames
 from .model_file import Fitted
 from .options import MIN_PATTERNS, ScanBackground
-from .sampling import check_variety
+from .sampling import Drawn, check_variety
 
 # A model's circle may stick out of another detector by this much: bins at the rim are averages.
 LEAST_RADIUS = 0.97
@@ -75,14 +74,14 @@ def check_fits(frames: Frames, fitted: Fitted) -> None:
         )
 
 
-def refit(model: LatentModel, binned: Tensor, fitted: Fitted, background: Background) -> Intensity:
+def refit(model: LatentModel, drawn: Drawn, fitted: Fitted, background: Background) -> Intensity:
     """Fit to a scan what belongs to a scan and not to the networks.
 
     Parameters
     ----------
     model
         Takes the scan's background and noise.
-    binned : Tensor, shape (n, R, A)
+    drawn
         Sample of the scan.
     fitted
         The trained model.
@@ -99,6 +98,7 @@ def refit(model: LatentModel, binned: Tensor, fitted: Fitted, background: Backgr
     ValueError
         If the sample is too small or does not vary.
     """
+    binned, transform = drawn.binned, drawn.binner.transform
     if len(binned) < MIN_PATTERNS:
         raise ValueError(
             f'background="refit" needs at least {MIN_PATTERNS} patterns; got {len(binned)}'
@@ -106,5 +106,6 @@ def refit(model: LatentModel, binned: Tensor, fitted: Fitted, background: Backgr
     check_variety(binned)
     dose = binned.sum(dim=(1, 2)).mean().item()
     intensity = fitted.intensity.times(dose / fitted.dose)
-    model.adopt_scan(intensity(binned), background)
+    even = intensity(transform.of_mean(drawn.mean.round()))
+    model.adopt_scan(intensity(binned), background, even)
     return intensity

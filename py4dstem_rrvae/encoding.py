@@ -42,13 +42,13 @@ class Binned:
         Bins.
     counts : bool
         Whether the patterns are counts.
-    sums : FineSums or None
-        What they add to the scan's mean pattern, where the beam wanders.
+    sums : FineSums
+        What they add to the scan's mean pattern.
     """
 
     polar: NDArray[np.float32]
     counts: bool
-    sums: FineSums | None
+    sums: FineSums
 
 
 class Binner:
@@ -135,7 +135,7 @@ class Binner:
     def __call__(self, patterns: NDArray[Any], positions: Positions) -> Binned:
         """Bins of ``patterns (n, H, W)`` at flat scan positions."""
         origins = self._origins(positions)
-        sums = None if origins is None else self.transform.sums(patterns, origins)
+        sums = self.transform.sums(patterns, origins)
         polar = self.transform(patterns, origins).cpu().numpy()
         return Binned(polar, are_counts(patterns), sums)
 

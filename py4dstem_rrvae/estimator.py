@@ -217,9 +217,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         prepared = self._prepare(frames, MIN_PATTERNS)
         binner, stabilised = prepared.binner, prepared.stabilised
         intensity, chance = prepared.intensity, torch.Generator().manual_seed(prepared.seed)
-        model, history, held_out = self._train(
-            stabilised, binner, intensity, prepared.seed, chance
-        )
+        model, history, held_out = self._train(prepared, chance)
         with one_thread() if model.small_steps else nullcontext():
             transform = binner.transform
             detector = (model, transform, intensity, chance)
@@ -307,7 +305,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         model.to(binner.transform.device)
         model.set_weight(binner.transform.weight, binner.transform.dof)
         if background == "refit" and drawn:
-            intensity = refit(model, drawn.binned, fitted, self.background)
+            intensity = refit(model, drawn, fitted, self.background)
         encoder = Encoder(model, binner, intensity, fitted.angle_offset)
         rows = source.gather(encoder, progress="encode" if self.progress else None)
         return Codes.unpack(rows.reshape(*source.scan_shape, -1))
@@ -440,25 +438,23 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         dose = drawn.binned.sum(dim=(1, 2)).mean().item()
         stabilised = intensity(drawn.binned)
         seed = int(rng.integers(2**31))
-        return Prepared(drawn.binner, source.q_units, intensity, dose, stabilised, seed)
+        even = intensity(drawn.binner.transform.of_mean(drawn.mean.round()))
+        return Prepared(drawn.binner, source.q_units, intensity, dose, stabilised, even, seed)
 
     def _train(
-        self,
-        stabilised: Tensor,
-        binner: Binner,
-        intensity: Intensity,
-        seed: int,
-        chance: torch.Generator,
+        self, prepared: Prepared, chance: torch.Generator
     ) -> tuple[LatentModel, History, Tensor]:
         """Model of stabilised patterns, its history, and the patterns it was not trained on."""
+        transform, stabilised = prepared.binner.transform, prepared.stabilised
         parts = split(stabilised, chance)
-        electrons = _electrons(stabilised, intensity, binner.transform.weight)
+        electrons = _electrons(stabilised, prepared.intensity, transform.weight)
         model, history = fit_model(
-            partial(_new_model, self._recipe, binner.transform, electrons, seed),
+            partial(_new_model, self._recipe, transform, electrons, prepared.seed),
             parts,
             self.background,
+            prepared.round,
             schedule_of(self, len(parts[0])),
-            seed,
+            prepared.seed,
             self.progress,
         )
         settle_latents(model, parts[1], history, chance)

@@ -38,12 +38,15 @@ class Drawn:
         Counts of the drawn patterns in bins.
     counts : bool
         Whether the patterns are counts.
+    mean : FineMean
+        Of the drawn patterns.
     """
 
     frames: Frames
     binner: Binner
     binned: Tensor
     counts: bool
+    mean: FineMean
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Prepared:
         Mean summed intensity per pattern.
     stabilised : Tensor, shape (n, R, A)
         Drawn patterns on the intensity scale.
+    round : Tensor, shape (R, A)
+        What the mean pattern's rings alone look like in the bins, on the intensity scale.
     seed : int
         Of everything random from here on.
     """
@@ -71,6 +76,7 @@ class Prepared:
     intensity: Intensity
     dose: float
     stabilised: Tensor
+    round: Tensor
     seed: int
 
 
@@ -115,11 +121,11 @@ def draw(
     where = np.concatenate([where for where, _ in parts])
     binned = torch.from_numpy(np.concatenate([part.polar for _, part in parts]))
     binned = binned[np.argsort(where)].to(binner.transform.device)
-    sums = [part.sums for _, part in parts if part.sums is not None]
-    if sums:
-        binner = binner.knowing(FineMean.of(reduce(add, sums)))
+    mean = FineMean.of(reduce(add, [part.sums for _, part in parts]))
+    if binner.origins is not None:
+        binner = binner.knowing(mean)
         binned = binner.evened(binned, np.sort(where))
-    return Drawn(frames, binner, binned, all(part.counts for _, part in parts))
+    return Drawn(frames, binner, binned, all(part.counts for _, part in parts), mean)
 
 
 def affordable(frames: Frames, n: int) -> int:

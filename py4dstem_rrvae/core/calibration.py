@@ -59,7 +59,7 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
         seen = model.infer(x)
         clean = model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
         again = redraw(clean, draws)
-        z = torch.stack([model.infer(one).z for one in again])
+        z = torch.stack([model.encode(one)[0] for one in again])
         move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))
         # A width is asked of real patterns, which are not quite the model's: of both.
         moves += [move.flatten(0, 1)] * 2
@@ -68,6 +68,7 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
         turns += [_turned(seen, model.infer(one)) for one in real]
     redrawn, move, turn = torch.cat(drawn), torch.cat(moves), torch.cat(turns)
     if len(move) >= FEWEST:
+        model.refit_widths(redrawn, move.square())
         width = torch.cat([model.infer(part).z_std for part in redrawn.split(512)])
         relative = move.abs() / width.clamp(min=1e-12)
         spread = torch.stack([_factor(one) for one in relative.unbind(dim=1)])

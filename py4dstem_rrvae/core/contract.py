@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from .inference import Inference
 
 Background = Literal["auto", "mean", "radial"] | None
-Start = Literal["mean", "radial"]
 BACKGROUNDS: tuple[str | None, ...] = (*get_args(get_args(Background)[0]), None)
 
 # Share of a new batch in the running estimate of the noise variance.
@@ -42,8 +41,11 @@ class LatentModel(nn.Module):
     spread: Tensor
     angle_spread: Tensor
 
-    def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
-        """Start what is not a network from ``patterns (n, R, A)``."""
+    def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
+        """Start what is not a network from ``patterns (n, R, A)``.
+
+        ``even (R, A)`` is what a round pattern with their mean's rings looks like in the bins.
+        """
         raise NotImplementedError
 
     def elbo_terms(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,8 +85,11 @@ class LatentModel(nn.Module):
         A model with one noise for all leaves it.
         """
 
-    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
-        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
+    def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:
+        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``.
+
+        ``even`` as in `initialise`.
+        """
         raise NotImplementedError
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,10 +113,6 @@ class LatentModel(nn.Module):
         mean, log_variance = (torch.cat(p) for p in zip(*parts, strict=True))
         return mean, kl_divergence(mean, log_variance).mean(dim=0)
 
-    def latents(self, x: Tensor) -> Tensor:
-        """Latents (n, d) of ``x (n, R, A)``, as `infer` finds them."""
-        return torch.cat([self.infer(b).z for b in x.split(512)])
-
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, R, A)``."""
         raise NotImplementedError
@@ -123,3 +124,9 @@ class LatentModel(nn.Module):
     def order_latents(self, order: Tensor) -> None:
         """Renumber the latents: new latent j is the old ``order[j]``."""
         raise NotImplementedError
+
+    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
+        """Make the variances of z what fits ``squares (n, d)`` of its moves by noise, at ``x``.
+
+        A model whose variances cannot be fitted by themselves leaves them as they are.
+        """

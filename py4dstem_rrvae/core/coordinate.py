@@ -22,7 +22,6 @@ from .model import (
     NOISE_MOMENTUM,
     Background,
     LatentModel,
-    Start,
     kl_divergence,
 )
 from .networks import CoordinateDecoder, CoordinateEncoder
@@ -106,14 +105,14 @@ class CoordinateRRVAE(LatentModel):
         self.dof.copy_(dof)
 
     @torch.no_grad()
-    def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
+    def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:  # noqa: ARG002, it has rings of its own
         """Start background, scale and noise from ``patterns (n, H, W)``.
 
         The background as in `PolarRRVAE.initialise`. With learned noise the networks see the
         signal over its root mean square, and the noise starts at its size; with unit noise they
         see the range of the signal as 0 to 1.
         """
-        self._start_background(patterns, start if background == "auto" else background)
+        self._start_background(patterns, "mean" if background == "auto" else background)
         self.background.requires_grad_(background == "auto")
         signal = (patterns - self.background)[:, self.weight > 0]
         if self.noise == "unit":
@@ -124,7 +123,7 @@ class CoordinateRRVAE(LatentModel):
         self.noise_variance.copy_(self.scale.square())
 
     @torch.no_grad()
-    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
+    def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:  # noqa: ARG002
         """Estimate background and noise anew from another scan's ``patterns (n, H, W)``."""
         self._start_background(patterns, "mean" if background == "auto" else background)
         mean, some = self.background.clone(), patterns[:ADOPTION_PATTERNS]
@@ -132,7 +131,7 @@ class CoordinateRRVAE(LatentModel):
             self.background.copy_(mean - self._explained(some).mean(dim=0))
         self.measure_noise(some)
 
-    def _start_background(self, patterns: Tensor, start: Start | None) -> None:
+    def _start_background(self, patterns: Tensor, start: Background) -> None:
         mean = patterns.mean(dim=0)
         if start is None:
             mean = torch.zeros_like(mean)

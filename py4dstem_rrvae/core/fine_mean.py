@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scan's mean pattern, finer than the detector's pixels, where the beam wanders over them."""
+"""A scan's mean pattern, finer than the detector's pixels."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class FineSums:
 class FineMean:
     """Mean intensity of a pixel, by where its middle lies about the beam.
 
-    As the beam wanders by parts of a pixel, the pixels lie elsewhere in the pattern, so that
-    together they sample it finely, what the pixels' own size smooths included.
+    Pixels all round lie at different distances from the beam, and elsewhere again as it wanders, so
+    that together they sample the pattern finely, what the pixels' own size smooths included.
 
     Attributes
     ----------
@@ -64,6 +64,10 @@ class FineMean:
         radial = np.interp(k, k[seen], radial[seen])
         mean = sums.intensity / np.maximum(sums.pixels, 1e-12)
         return cls(np.where(sums.pixels > 0, mean, radial[:, None]))
+
+    def round(self) -> FineMean:
+        """The same, averaged over the angle."""
+        return FineMean(np.repeat(self.values.mean(axis=1, keepdims=True), SECTORS, axis=1))
 
     def on(self, detector: Detector) -> FloatArray:
         """The mean pattern (H, W) as the detector's pixels take it up."""

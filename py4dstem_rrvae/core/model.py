@@ -21,7 +21,6 @@ from .contract import (
     NOISE_MOMENTUM,
     Background,
     LatentModel,
-    Start,
     kl_divergence,
 )
 from .inference import Inference
@@ -29,6 +28,8 @@ from .intensity import FEW_ELECTRONS
 from .likelihood import Coverage
 from .networks import PolarDecoder, PolarEncoder
 from .posterior import Counting, Fit
+from .threads import in_parallel
+from .widths import log_variance_layer
 from .threads import in_parallel
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
     "Background",
     "LatentModel",
     "PolarRRVAE",
-    "Start",
     "kl_divergence",
 ]
 
@@ -74,6 +74,7 @@ class PolarRRVAE(LatentModel):
     dof: Tensor
     fixed: Tensor
     learned_noise: Tensor
+    width_range: Tensor
     level: Tensor
     counted_noise: Tensor
 
@@ -97,6 +98,8 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("kept", torch.ones(latent_dim))
         self.register_buffer("fixed", torch.zeros(n_radial, n_angular))
         self.register_buffer("learned_noise", torch.zeros(()))
+        everything = torch.tensor([-math.inf, math.inf])
+        self.register_buffer("width_range", everything[:, None].repeat(1, latent_dim))
         self.register_buffer("spread", torch.ones(latent_dim))
         self.register_buffer("angle_spread", torch.ones(()))
         self.coverage = Coverage.of(weight)
@@ -116,28 +119,28 @@ class PolarRRVAE(LatentModel):
         return self.coverage.partial.numel() > 0
 
     @torch.no_grad()
-    def initialise(self, patterns: Tensor, background: Background) -> None:
+    def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
         """Start background, scale and noise from ``patterns (n, R, A)``.
 
-        A background of "auto" starts at the mean pattern, or at that pattern's mean over the angle
-        ("radial"), and is learned with the rest; "mean" and "radial" hold it fixed; None means no
-        background. The noise starts at the size of the whole signal and falls as the model learns,
+        A background of "auto" starts at ``even (R, A)``, what a round pattern with their mean's
+        rings looks like in the bins, and is learned with the rest; "mean" and "radial" hold the
+        mean pattern, or that round one, fixed; None means no background. The noise starts at the size of the whole signal and falls as the model learns,
         which anneals it.
         """
-        self._start_background(patterns, "radial" if background == "auto" else background)
+        self._start_background(patterns, background, even)
         self.background.requires_grad_(background == "auto")
         squared = (self.weight * (patterns - self.background).square()).sum(dim=(1, 2)).mean()
         self.scale.copy_((squared / (self.dof * self.counted_noise).sum()).sqrt())
         self.noise_variance.fill_(self.scale.square())
 
     @torch.no_grad()
-    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
+    def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:
         """Estimate background and noise anew from another scan's ``patterns (n, R, A)``.
 
         The learned background follows from M steps: the mean of what turned decoded patterns leave.
         A gradient through the encoder would instead bend the background to suit the encoder.
         """
-        self._start_background(patterns, "mean" if background == "auto" else background)
+        self._start_background(patterns, "mean" if background == "auto" else background, even)
         # Scaled-down orders would leave the rest of the patterns to the background.
         self.learned_noise.zero_()
 
@@ -154,15 +157,15 @@ class PolarRRVAE(LatentModel):
         self.measure_noise(patterns)
         self.measure_fixed(patterns)
 
-    def _start_background(self, patterns: Tensor, start: Start | None) -> None:
+    def _start_background(self, patterns: Tensor, start: Background, even: Tensor) -> None:
         mean = patterns.mean(dim=0)
         ring = (mean * self.weight).sum(dim=-1) / self.weight.sum(dim=-1).clamp(min=1e-9)
         self.level.copy_(ring.clamp(min=LEAST_LEVEL * ring.max()))
         if start is None:
-            mean = torch.zeros_like(mean)
-        else:
-            mean = torch.where(self.weight * (start == "mean") > 0, mean, ring[:, None])
-        self.background.copy_(mean)
+            even = torch.zeros_like(mean)
+        elif start == "mean":
+            even = torch.where(self.weight > 0, mean, ring[:, None])
+        self.background.copy_(even)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of z, each (B, d), from ``x (B, R, A)``."""
@@ -181,6 +184,17 @@ class PolarRRVAE(LatentModel):
         seen = self.weight.sum(dim=-1).clamp(min=1e-9)
         mean = (signal * self.weight).sum(dim=-1) / seen
         return torch.lerp(mean[..., None], signal, self.weight)
+
+    @torch.no_grad()
+    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
+        """Refit the last layer's log-variances alone; see `widths.log_variance_layer`."""
+        summaries = torch.cat([self.encoder.summary(self._seen(b)) for b in x.split(512)])
+        weight, bias = log_variance_layer(summaries, squares)
+        self.encoder.output.weight[self.latent_dim :] = weight
+        self.encoder.output.bias[self.latent_dim :] = bias
+        # A line says nothing of patterns unlike all that it was fitted to.
+        fitted = (summaries @ weight.T + bias) * self.kept
+        self.width_range.copy_(torch.stack([fitted.amin(dim=0), fitted.amax(dim=0)]))
 
     def decode(self, z: Tensor, exponent: float = 1.0) -> Tensor:
         """Angular harmonics (B, R, M) of the decoded patterns at turn zero, background apart.
@@ -302,28 +316,15 @@ class PolarRRVAE(LatentModel):
 
     def fit(self, x: Tensor) -> Fit:
         """Most probable latents and turns of ``x (B, R, A)``."""
-        z, _ = self.encode(x)
-        raw = self.decoder(z, self.scale)
-        share = self._kept_share(raw)
-        slopes = self.decoder.slopes(z, self.scale) * share[:, None]
-        slopes = slopes * self.kept[:, None, None]
-        harmonics, handedness = self._choose_hand(x, raw * share)
-        if handedness is not None:
-            slopes = torch.where(handedness[:, None, None, None] > 0.5, slopes.conj(), slopes)
+        z, log_variance = self.encode(x)
+        harmonics, handedness = self._choose_hand(x, self.decode(z))
         turned = self.turn_density(x, harmonics)
         theta = angle.mode(turned)
-        fields = posterior.turned_fields(harmonics, slopes, theta, self.n_angular)
-        step = posterior.step(x, self.background, fields, z, self._counting, self.weight)
-        moves = torch.cat([torch.ones_like(z[:, :1]), step.z, step.theta[:, None]], dim=1)
-        pattern = self.background + (moves[:, None] @ fields.flatten(2))[:, 0].view_as(x)
+        pattern = self.background + self.polar(harmonics, theta)
         residual = x - pattern
         weighted = self.weight * self._counting.precision(pattern) * self.noise_variance[:, None]
         squared = (weighted * residual.square()).sum(dim=-1)
-        harmonics = harmonics + torch.einsum("bk,bkrm->brm", step.z.to(slopes.dtype), slopes)
-        z = (z + step.z) * self.kept
-        return Fit(
-            z, step.z_std, harmonics, theta + step.theta, turned, residual, squared, handedness
-        )
+        return Fit(z, log_variance, harmonics, theta, turned, residual, squared, handedness)
 
     @property
     def _counting(self) -> Counting:
@@ -395,7 +396,8 @@ class PolarRRVAE(LatentModel):
         error = ((fit.squared / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
         std = torch.minimum(std * self.angle_spread, widest)
-        z_std = torch.where(self.kept > 0, fit.z_std, 1) * self.spread
+        log_variance = fit.log_variance.clamp(*self.width_range)
+        z_std = (0.5 * log_variance).exp() * self.spread
         return Inference(fit.z, z_std, theta, std, folds, error, fit.handedness)
 
     @torch.no_grad()
@@ -407,3 +409,4 @@ class PolarRRVAE(LatentModel):
         self.decoder.input.weight.copy_(self.decoder.input.weight[:, order])
         self.kept.copy_(self.kept[order])
         self.spread.copy_(self.spread[order])
+        self.width_range.copy_(self.width_range[:, order])

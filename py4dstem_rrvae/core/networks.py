@@ -12,8 +12,6 @@ from torch import Tensor, nn
 # Places around the circle that an encoder looks at; neighbouring angular bins are joined to them.
 PLACES = 16
 
-# Step in z of the central differences that give a decoder's slopes.
-SLOPE_STEP = 0.05
 
 
 @lru_cache(maxsize=64)
@@ -140,13 +138,6 @@ class PolarDecoder(nn.Module):
         here, there = (scale * self.layers(self.input(torch.cat([z, z + step])))).chunk(2)
         change = self._harmonics(there - here, None)
         return self._harmonics(here, scale * self.output.bias), change
-
-    def slopes(self, z: Tensor, scale: Tensor) -> Tensor:
-        """Change with each latent, complex (B, d, R, M), by central differences."""
-        steps = SLOPE_STEP * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        around = torch.stack([z[:, None] - steps, z[:, None] + steps])
-        before, after = self.layers(self.input(around))
-        return self._harmonics((after - before) * (scale / (2 * SLOPE_STEP)), None)
 
     def _harmonics(self, features: Tensor, bias: Tensor | None) -> Tensor:
         parts = nn.functional.linear(features, self.output.weight, bias)

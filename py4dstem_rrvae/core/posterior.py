@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turn and latents of patterns under a decoder, with the noise that each bin has by counting.
+"""How a pattern is turned, with the noise that each bin has by counting.
 
 Training gives all bins of a ring one variance. Here a bin's variance follows its own expected
 value: few counts lie in the dark parts of a ring, and say the more.
@@ -12,13 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import angle
 from .likelihood import Coverage
 
 # A bin is expected to hold at least this share of its ring's mean. Decoders overshoot below zero.
 DARKEST = 0.05
-# Longest step of a latent at once, in units of its prior.
-LONGEST_STEP = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,72 +80,13 @@ def log_density(
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """A step from latents and turns to more probable ones.
-
-    Attributes
-    ----------
-    z : Tensor, shape (B, d)
-        By how much each latent moves.
-    theta : Tensor, shape (B,)
-        By how much the turn moves.
-    z_std : Tensor, shape (B, d)
-        How far noise moves the latents that are arrived at.
-    """
-
-    z: Tensor
-    theta: Tensor
-    z_std: Tensor
-
-
-def step(
-    x: Tensor,
-    background: Tensor,
-    fields: Tensor,
-    z: Tensor,
-    counting: Counting,
-    weight: Tensor,
-) -> Step:
-    """Fisher scoring of latents and turn together, with z ~ N(0, 1) beforehand.
-
-    Parameters
-    ----------
-    x, background, counting
-        As in `log_density`.
-    fields : Tensor, shape (B, d + 2, R, A)
-        The turned decoded pattern, its change with each latent, and with the turn.
-    z : Tensor, shape (B, d)
-        Latents that it was decoded from.
-    weight : Tensor, shape (R, A)
-        What is seen of each bin.
-    """
-    pattern = background + fields[:, 0]
-    residual = x - pattern
-    weighted = weight * counting.precision(pattern)
-    slopes = fields[:, 1:].flatten(2)
-    information = (slopes * weighted.flatten(1)[:, None]) @ slopes.transpose(1, 2)
-    score = (slopes @ (weighted * residual).flatten(1)[..., None])[..., 0]
-    d = z.shape[1]
-    prior = torch.zeros_like(score)
-    prior[:, :d] = 1
-    # A pattern without direction has no information on its turn.
-    prior[:, d] = 1e-3 * information[:, d, d] + 1e-6
-    inverse = torch.linalg.inv(information + torch.diag_embed(prior))
-    score[:, :d] -= z
-    moved = (inverse @ score[..., None])[..., 0]
-    z_step = moved[:, :d].clamp(-LONGEST_STEP, LONGEST_STEP)
-    spread = (inverse @ information @ inverse).diagonal(dim1=1, dim2=2)[:, :d]
-    return Step(z_step, moved[:, d], spread.clamp(min=1e-12).sqrt())
-
-
-@dataclass(frozen=True, eq=False)
 class Fit:
     """Most probable latents and turns of B patterns.
 
     Attributes
     ----------
-    z, z_std : Tensor, shape (B, d)
-        Latents, and how far noise moves them.
+    z, log_variance : Tensor, shape (B, d)
+        Mean and log-variance of the approximate posterior of the latents.
     harmonics : complex Tensor, shape (B, R, M)
         Decoded patterns at turn zero, of the more probable hand.
     theta : Tensor, shape (B,)
@@ -164,30 +102,10 @@ class Fit:
     """
 
     z: Tensor
-    z_std: Tensor
+    log_variance: Tensor
     harmonics: Tensor
     theta: Tensor
     turned: Tensor
     residual: Tensor
     squared: Tensor
     handedness: Tensor | None
-
-
-def turned_fields(harmonics: Tensor, slopes: Tensor, theta: Tensor, n_angular: int) -> Tensor:
-    """What `step` wants, (B, d + 2, R, A), of decoded patterns turned by theta (B,).
-
-    Parameters
-    ----------
-    harmonics : complex Tensor, shape (B, R, M)
-        At turn zero.
-    slopes : complex Tensor, shape (B, d, R, M)
-        Their change with each latent.
-    theta : Tensor, shape (B,)
-    n_angular : int
-        Angular bins A.
-    """
-    order, _ = angle.orders(harmonics.shape[-1], theta.dtype, theta.device)
-    every = torch.cat([harmonics[:, None], slopes, harmonics[:, None] * (-1j * order)], dim=1)
-    turned = angle.shifted(every, -theta[:, None, None])
-    fields: Tensor = torch.fft.irfft(turned, n=n_angular, norm="ortho")
-    return fields

@@ -112,6 +112,7 @@ def fit_model(
     build: Callable[[], LatentModel],
     patterns: tuple[Tensor, Tensor],
     background: Background,
+    even: Tensor,
     schedule: Schedule,
     seed: int,
     progress: bool = False,
@@ -124,14 +125,14 @@ def fit_model(
         Makes a new model.
     patterns : (Tensor, Tensor)
         Training and held-out patterns, from `split`.
-    background, schedule, progress
+    background, even, schedule, progress
         See `LatentModel.initialise` and `train`.
     seed
         Of the batches and latent samples.
     """
     training, validation = patterns
     model = build()
-    model.initialise(training, background)
+    model.initialise(training, background, even)
     generator = torch.Generator().manual_seed(seed)
     return model, train(model, training, validation, schedule, generator, progress)
 
@@ -286,9 +287,9 @@ def settle_latents(
     generator
         CPU generator of the added noise.
     """
-    _, kl = model.latent_summary(held_out)
+    z, kl = model.latent_summary(held_out)
     noise = torch.randn(held_out.shape, generator=generator).to(held_out.device)
-    z, moved = (model.latents(x) for x in (held_out, held_out + noise * model.bin_noise()))
+    moved, _ = model.latent_summary(held_out + noise * model.bin_noise())
     variance = z.var(dim=0, unbiased=False)
     repeatability = 1 - 2 * (moved - z).square().mean(dim=0) / variance.clamp(min=1e-12)
     carries = (variance.sqrt() >= LEAST_SPREAD) & (repeatability >= LEAST_REPEATABILITY)

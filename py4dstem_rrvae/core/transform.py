@@ -198,8 +198,7 @@ class BinTransform:
         self.mean = mean
         if mean is not None:
             self._expected = lru_cache(maxsize=256)(lambda phase: phase.expected(mean).cpu())
-            bins = self._common.bin(mean.on(self.detector)[None])[0]
-            self._reference = bins.to(self.device)
+            self._reference = self.of_mean(mean)
 
     def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:
         """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
@@ -222,14 +221,27 @@ class BinTransform:
         for place in self._places(origins):
             yield place.own, self._operator(place), place.window(frames)
 
-    def sums(self, frames: Frames, origins: FloatArray) -> FineSums:
+    def sums(self, frames: Frames, origins: FloatArray | None) -> FineSums:
         """What ``frames (B, H, W)`` add to the scan's mean."""
         total = FineSums.none(radial_cells(self.detector, self.grid.reach))
+        if origins is None:
+            kept = self._kept.ravel().astype(float)
+            added = kept * frames.sum(axis=0, dtype=float).ravel()
+            return FineSums.of(self._cells, added, kept * len(frames))
         for place in self._places(origins):
             added = place.window(frames).sum(axis=0, dtype=float).ravel()
             kept = self._kept_in(place.corner).ravel().astype(float)
             total += FineSums.of(place.phase.cells, kept * added, kept * len(place.own))
         return total
+
+    @cached_property
+    def _cells(self) -> sparse.csr_matrix:
+        """Cells of a `FineMean` that the detector's pixels belong to."""
+        return pixel_cells(self.detector, radial_cells(self.detector, self.grid.reach))
+
+    def of_mean(self, mean: FineMean) -> Tensor:
+        """Bins (R, A) of a mean pattern about the detector's centre."""
+        return self._common.bin(mean.on(self.detector)[None])[0].to(self.device)
 
     def evened(self, binned: Tensor, origins: FloatArray) -> Tensor:
         """``binned (B, R, A)`` less what the pixel grid does to the mean pattern at ``origins``.
