@@ -98,7 +98,7 @@ def refit(model: LatentModel, drawn: Drawn, fitted: Fitted, background: Backgrou
     ValueError
         If the sample is too small or does not vary.
     """
-    binned, transform = drawn.binned, drawn.binner.transform
+    binned = drawn.binned
     if len(binned) < MIN_PATTERNS:
         raise ValueError(
             f'background="refit" needs at least {MIN_PATTERNS} patterns; got {len(binned)}'
@@ -106,6 +106,5 @@ def refit(model: LatentModel, drawn: Drawn, fitted: Fitted, background: Backgrou
     check_variety(binned)
     dose = binned.sum(dim=(1, 2)).mean().item()
     intensity = fitted.intensity.times(dose / fitted.dose)
-    even = intensity(transform.of_mean(drawn.mean.round()))
-    model.adopt_scan(intensity(binned), background, even)
+    model.adopt_scan(intensity(binned), background, intensity(drawn.round))
     return intensity

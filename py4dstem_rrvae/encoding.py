@@ -42,13 +42,16 @@ class Binned:
         Bins.
     counts : bool
         Whether the patterns are counts.
-    sums : FineSums
-        What they add to the scan's mean pattern.
+    total : ndarray, shape (H, W)
+        Sum of the patterns.
+    sums : FineSums or None
+        What they add to the scan's mean pattern, where the beam wanders.
     """
 
     polar: NDArray[np.float32]
     counts: bool
-    sums: FineSums
+    total: FloatArray
+    sums: FineSums | None
 
 
 class Binner:
@@ -135,9 +138,10 @@ class Binner:
     def __call__(self, patterns: NDArray[Any], positions: Positions) -> Binned:
         """Bins of ``patterns (n, H, W)`` at flat scan positions."""
         origins = self._origins(positions)
-        sums = self.transform.sums(patterns, origins)
+        sums = None if origins is None else self.transform.sums(patterns, origins)
         polar = self.transform(patterns, origins).cpu().numpy()
-        return Binned(polar, are_counts(patterns), sums)
+        total = patterns.sum(axis=0, dtype=float)
+        return Binned(polar, are_counts(patterns), total, sums)
 
 
 class Encoder:

@@ -438,7 +438,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         dose = drawn.binned.sum(dim=(1, 2)).mean().item()
         stabilised = intensity(drawn.binned)
         seed = int(rng.integers(2**31))
-        even = intensity(drawn.binner.transform.of_mean(drawn.mean.round()))
+        even = intensity(drawn.round)
         return Prepared(drawn.binner, source.q_units, intensity, dose, stabilised, even, seed)
 
     def _train(

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .core.bins import Grid, PolarGrid
+from .core.defects import excess
 from .core.fine_mean import FineMean
 from .core.intensity import Intensity
+from .core.transform import BinTransform
 from .encoding import Binner
-from .frames import Frames
+from .frames import FloatArray, Frames
 from .options import MIN_PATTERNS
 
 # Patterns that have to be held as they were recorded take no more.
@@ -38,15 +40,15 @@ class Drawn:
         Counts of the drawn patterns in bins.
     counts : bool
         Whether the patterns are counts.
-    mean : FineMean
-        Of the drawn patterns.
+    round : Tensor, shape (R, A)
+        Bins of a pattern with the rings of their mean and the detector's defects.
     """
 
     frames: Frames
     binner: Binner
     binned: Tensor
     counts: bool
-    mean: FineMean
+    round: Tensor
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,23 @@ def draw(
     where = np.concatenate([where for where, _ in parts])
     binned = torch.from_numpy(np.concatenate([part.polar for _, part in parts]))
     binned = binned[np.argsort(where)].to(binner.transform.device)
-    mean = FineMean.of(reduce(add, [part.sums for _, part in parts]))
-    if binner.origins is not None:
+    sums = [part.sums for _, part in parts if part.sums is not None]
+    total = reduce(add, [part.total for _, part in parts])
+    if sums:
+        mean = FineMean.of(reduce(add, sums))
         binner = binner.knowing(mean)
         binned = binner.evened(binned, np.sort(where))
-    return Drawn(frames, binner, binned, all(part.counts for _, part in parts), mean)
+        even = binner.transform.round_pattern(mean)
+    else:
+        even = _round(binner.transform, total, len(where))
+    return Drawn(frames, binner, binned, all(part.counts for _, part in parts), even)
+
+
+def _round(transform: BinTransform, total: FloatArray, n: int) -> Tensor:
+    """Bins (R, A) of the mean of n patterns, as round as pixels and their defects leave it."""
+    mean, noise = total / n, np.sqrt(np.maximum(total, 1)) / n
+    beyond = excess(mean, noise, transform.kept)
+    return transform.round_pattern(transform.fine_mean(mean - beyond), beyond)
 
 
 def affordable(frames: Frames, n: int) -> int:

@@ -24,10 +24,11 @@ HELD_OUT = 0.15
 # latent of little weight is given up early (deformation at 200 counts: R^2 0.55 and 0.83 to 0.85,
 # by the seed; with it 0.84).
 WARM_UP = 0.3
-# What each latent may cost at no price, in nats. A latent that is worth little more than this is
-# otherwise given up before the decoder has learned what it is good for (50 counts a pattern: both
-# latents in three trainings of five; with it in none). After D. P. Kingma et al. (NeurIPS 2016).
-FREE_NATS = 0.5
+# What each latent may cost at no price, in nats, and from which to which share of the steps this
+# falls to nothing. A latent that is worth little more is otherwise given up before the decoder has
+# learned what it is good for (50 counts a pattern: three trainings of five); for good, two latents
+# would share what one can say. After D. P. Kingma et al. (NeurIPS 2016).
+FREE_NATS, FREE_UNTIL, PAID_FROM = 0.5, 0.4, 0.6
 # Patterns of noise that a training draws, and adds again and again.
 NOISES = 1024
 # A latent is noise below this R^2 between noise draws, and carries nothing below this spread.
@@ -213,6 +214,11 @@ class _Loop:
         share, momentum = one_cycle(self.done, self.total)
         return rate * share, momentum, beta * min(1.0, (self.done + 1) / (WARM_UP * self.total))
 
+    def _free(self) -> float:
+        """Nats that each latent may cost at no price, in the next step."""
+        paid = (self.done / self.total - FREE_UNTIL) / (PAID_FROM - FREE_UNTIL)
+        return FREE_NATS * min(max(1 - paid, 0.0), 1.0)
+
     def _noisy(self, x: Tensor) -> Tensor:
         if self.noises is None:
             return x
@@ -223,8 +229,9 @@ class _Loop:
         noise = torch.randn((len(x), self.model.noise_dim), generator=generator).to(x.device)
         log_likelihood, kl = self.model.elbo_terms(x, noise)
         kl = kl.mean(dim=0)
-        cost = kl.clamp(min=FREE_NATS) if self.model.training else kl
-        return beta * cost.sum() - log_likelihood.mean(), kl
+        if self.model.training:
+            return beta * kl.clamp(min=self._free()).sum() - log_likelihood.mean(), kl
+        return beta * kl.sum() - log_likelihood.mean(), kl
 
     def run(self, training: Tensor, validation: Tensor, history: History) -> None:
         """One epoch; the history gets all of it or, if interrupted, nothing."""

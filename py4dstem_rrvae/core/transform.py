@@ -198,7 +198,8 @@ class BinTransform:
         self.mean = mean
         if mean is not None:
             self._expected = lru_cache(maxsize=256)(lambda phase: phase.expected(mean).cpu())
-            self._reference = self.of_mean(mean)
+            bins = self._common.bin(mean.on(self.detector)[None])[0]
+            self._reference = bins.to(self.device)
 
     def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:
         """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
@@ -221,27 +222,39 @@ class BinTransform:
         for place in self._places(origins):
             yield place.own, self._operator(place), place.window(frames)
 
-    def sums(self, frames: Frames, origins: FloatArray | None) -> FineSums:
+    def sums(self, frames: Frames, origins: FloatArray) -> FineSums:
         """What ``frames (B, H, W)`` add to the scan's mean."""
         total = FineSums.none(radial_cells(self.detector, self.grid.reach))
-        if origins is None:
-            kept = self._kept.ravel().astype(float)
-            added = kept * frames.sum(axis=0, dtype=float).ravel()
-            return FineSums.of(self._cells, added, kept * len(frames))
         for place in self._places(origins):
             added = place.window(frames).sum(axis=0, dtype=float).ravel()
             kept = self._kept_in(place.corner).ravel().astype(float)
             total += FineSums.of(place.phase.cells, kept * added, kept * len(place.own))
         return total
 
-    @cached_property
-    def _cells(self) -> sparse.csr_matrix:
-        """Cells of a `FineMean` that the detector's pixels belong to."""
-        return pixel_cells(self.detector, radial_cells(self.detector, self.grid.reach))
+    def fine_mean(self, mean: FloatArray) -> FineMean:
+        """Of a mean pattern (H, W) about the detector's centre, finer than its pixels."""
+        cells = pixel_cells(self.detector, radial_cells(self.detector, self.grid.reach))
+        kept = self._kept.ravel().astype(float)
+        return FineMean.of(FineSums.of(cells, kept * mean.ravel(), kept))
 
-    def of_mean(self, mean: FineMean) -> Tensor:
-        """Bins (R, A) of a mean pattern about the detector's centre."""
-        return self._common.bin(mean.on(self.detector)[None])[0].to(self.device)
+    def round_pattern(self, mean: FineMean, beyond: FloatArray | None = None) -> Tensor:
+        """Bins (R, A) of a pattern as round as the detector's pixels allow.
+
+        Parameters
+        ----------
+        mean
+            Of a scan; its average over the angle is taken.
+        beyond : ndarray, shape (H, W), or None
+            What is fixed to the detector and comes on top.
+        """
+        frame = mean.round().on(self.detector)
+        frame = frame if beyond is None else frame + beyond
+        return self._common.bin(frame[None])[0].to(self.device)
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Pixels (H, W) that the mask leaves."""
+        return self._kept
 
     def evened(self, binned: Tensor, origins: FloatArray) -> Tensor:
         """``binned (B, R, A)`` less what the pixel grid does to the mean pattern at ``origins``.
