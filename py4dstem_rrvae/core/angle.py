@@ -19,10 +19,9 @@ from torch.autograd.function import once_differentiable
 # much energy in units of the noise: their expected log-likelihood ratio is half of it, and noise
 # learned by a decoder from a few hundred patterns stays below it.
 DETECTABLE = 25.0
-# At high dose no learned pattern is perfect: breaking harmonics also have to hold this share of
-# the pattern's whole angular energy.
-IMPERFECT = 0.01
-# And the pattern itself must be this much more probable with them, in nats: noise alone gives the
+# And a turn by the symmetry must cost the pattern so many times what noise makes that cost vary.
+SIGNIFICANT = 3.0
+# Nats by which an angular structure must explain a pattern better than none: noise alone gives the
 # best of all turns half as much.
 EVIDENCE = 4.0
 # Folds looked for, largest first.
@@ -30,6 +29,8 @@ FOLDS = (12, 10, 8, 6, 5, 4, 3, 2)
 # Angles a posterior is evaluated at: so many per harmonic of a decoded pattern, which has 16 or 32.
 # That is a multiple of every fold, so that a grid that holds one peak of a pattern holds all.
 OVERSAMPLING, MOST_ANGLES = 15, 480
+# Turns, as shares of a full one, that leave some of these folds as they are.
+TURNS = tuple(sorted({k / n for n in FOLDS for k in range(1, n)}))
 
 
 @lru_cache(maxsize=16)
@@ -158,60 +159,70 @@ def _below_top(values: Tensor, top: Tensor) -> Tensor:
     return (values - top).clamp_(min=-80)
 
 
-def fold(harmonics: Tensor, gain: Tensor | None = None, share: Tensor | None = None) -> Tensor:
+def fold(
+    log_likelihood: Tensor, theta: Tensor, harmonics: Tensor, least_breaking: float = 0.0
+) -> Tensor:
     """Order of rotational symmetry that noise leaves undecided.
 
-    What breaks a symmetry has to be there in the decoded pattern and, where `gain` is given, in the
-    pattern it was decoded for, at whatever strength: a decoder that makes too much of it is wrong
-    about the pattern, not about its symmetry.
+    What breaks a symmetry has to be there in the decoded pattern, and the pattern that it was
+    decoded for must become less likely by the turn, which is judged on what is seen of it.
 
     Parameters
     ----------
+    log_likelihood : complex Tensor, shape (B, K)
+        Coefficients of the patterns' log-likelihood as a function of the angle.
+    theta : Tensor, shape (B,)
+        Its mode.
     harmonics : complex Tensor, shape (B, R, M)
         Orthonormal angular Fourier coefficients of decoded patterns, from order 0, in units of
-        the noise of one bin.
-    gain : Tensor, shape (B, M), or None
-        What each order adds to the log-likelihood of the patterns (`evidence.gain_by_order`).
-    share : Tensor, shape (R,), or None
-        Of each ring, what a mask leaves; None: all.
+        the noise of one bin, those of a ring times the root of the share that is seen of it.
+    least_breaking : float
+        Share of the angular energy that has to break a symmetry.
 
     Returns
     -------
     Tensor of int64, shape (B,)
         1 for a pattern with one distinct orientation, n where turns by ``2 pi / n`` cannot be told
-        apart, 0 where no turn can.
+        apart, 0 where the decoded pattern has no angular structure.
     """
+    waves, breaks, kept_by = _symmetries(harmonics.shape[-1], theta.dtype, theta.device)
     energy = 2 * power(harmonics)
     energy[:, 0] = 0
     total = energy.sum(dim=-1)
-    order = torch.arange(energy.shape[-1], device=energy.device)
-    breaks = torch.stack([order % n != 0 for n in FOLDS], dim=1).to(energy.dtype)
+    n = grid_size(log_likelihood)
+    values = evaluate(shifted(log_likelihood, theta), n)
+    turned = values[:, [round(turn * n) for turn in TURNS]]
+    # Noise makes the cost of a turn vary by the difference between the pattern and its turned self.
+    told = values[:, :1] - turned > SIGNIFICANT * (energy @ waves).clamp(min=1e-9).sqrt()
     breaking = energy @ breaks
-    unbroken = breaking < (IMPERFECT * total).clamp(min=DETECTABLE)[:, None]
-    if gain is not None:
-        promised = 0.5 * energy
-        if share is not None:
-            promised = power(share.sqrt()[:, None] * harmonics)
-        unbroken |= _best_gain(gain @ breaks, promised @ breaks) < EVIDENCE
+    unbroken = told.to(energy.dtype) @ kept_by == 0
+    unbroken |= breaking < (least_breaking * total).clamp(min=DETECTABLE)[:, None]
     # What is left must itself be seen, or a faint pattern would pass for any high order.
     unbroken &= total[:, None] - breaking >= DETECTABLE
     result = torch.ones(len(energy), dtype=torch.int64, device=energy.device)
-    for k, n in reversed(list(enumerate(FOLDS))):
-        result[unbroken[:, k]] = n
+    for k, fold_ in reversed(list(enumerate(FOLDS))):
+        result[unbroken[:, k]] = fold_
     result[total < DETECTABLE] = 0
-    if gain is not None:
-        result[gain[:, 1:].sum(dim=-1) < EVIDENCE] = 0
     return result
 
 
-def _best_gain(gain: Tensor, promised: Tensor) -> Tensor:
-    """What orders would gain at the strength that suits the pattern best, of any shape.
+@lru_cache(maxsize=16)
+def _symmetries(
+    n_orders: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `fold` multiplies by, made once.
 
-    At the strength decoded it is ``2 overlap - promised``, at s times that ``2 s overlap - s^2
-    promised``.
+    By how much each order differs from itself turned (M, T), which orders break each fold (M, F),
+    and which turns each fold is kept by (T, F).
     """
-    overlap = 0.5 * (gain + promised).clamp(min=0)
-    return overlap.square() / promised.clamp(min=1e-9)
+    with torch.inference_mode(False):
+        order = orders(n_orders, dtype, device)[0]
+        turns = torch.tensor(TURNS, dtype=dtype, device=device)
+        waves = 2 - 2 * torch.cos(2 * math.pi * order[:, None] * turns)
+        breaks = torch.stack([order % n != 0 for n in FOLDS], dim=1).to(dtype)
+        whole = turns[:, None] * torch.tensor(FOLDS, dtype=dtype, device=device)
+        kept_by = ((whole - whole.round()).abs() < 1e-4).to(dtype)
+    return waves, breaks, kept_by
 
 
 def mirrored_where(mirrored: Tensor, harmonics: Tensor) -> Tensor:
@@ -244,7 +255,7 @@ def achiral(harmonics: Tensor) -> Tensor:
     overlap = nn.functional.pad(angular.square().sum(dim=1), (1, 0))
     best = shifted(overlap, peak(overlap, OVERSAMPLING * overlap.shape[-1])).real.sum(dim=-1)
     odd = 0.5 * total - best
-    return odd < (IMPERFECT * total).clamp(min=DETECTABLE)
+    return odd < DETECTABLE
 
 
 def mode(log_likelihood: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from . import angle, evidence
+from . import angle
 from .inference import Inference
 from .model import (
     LEAST_NOISE,
@@ -271,9 +271,14 @@ class CoordinateRRVAE(LatentModel):
         # grid_sample wants the column first.
         where = rings.flip(-1).expand(len(z), -1, -1, -1)
         left = nn.functional.grid_sample(residual[:, None], where, align_corners=True)[:, 0]
-        every = torch.ones_like(left[0])
-        gain = evidence.gain_by_order(size * left, harmonics[..., :-1], theta, every)
-        return angle.fold(harmonics[..., :-1], gain)
+        harmonics = harmonics[..., :-1]
+        spectrum = torch.fft.rfft(size * left, norm="ortho")[..., :-1]
+        seen = harmonics + angle.shifted(spectrum, theta[:, None])
+        overlap = (seen * harmonics.conj()).sum(dim=-2)
+        # Over a pattern of the same rings.
+        gain = 2 * overlap[:, 1:].real.sum(dim=-1) - angle.power(harmonics[..., 1:]).sum(dim=-1)
+        folds = angle.fold(nn.functional.pad(overlap, (0, 1)), torch.zeros_like(theta), harmonics)
+        return torch.where(gain < angle.EVIDENCE, 0, folds)
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:

@@ -84,17 +84,16 @@ def kept_share(
     return share**exponent
 
 
-def undirected(gain: Tensor, over_fixed: Tensor) -> Tensor:
-    """Whether a pattern fixed to the detector explains most of what the turn explains, (B,).
+def undirected(over_round: Tensor, over_fixed: Tensor) -> Tensor:
+    """Whether a pattern without a turn explains most of what the turn explains, (B,).
 
     Parameters
     ----------
-    gain : Tensor, shape (B, M)
-        From `gain_by_order`.
-    over_fixed : Tensor, shape (B,)
-        From `gain_over_fixed`.
+    over_round, over_fixed : Tensor, shape (B,)
+        From `gain_over_fixed`, over the background with the pattern's own rings, and over what is
+        fixed to the detector.
     """
-    return over_fixed < (SHARE * gain[:, 1:].sum(dim=-1)).clamp(min=angle.EVIDENCE)
+    return over_fixed < (SHARE * over_round).clamp(min=angle.EVIDENCE)
 
 
 def gain_over_fixed(unfixed: Tensor, level: Tensor, weight: Tensor, squared: Tensor) -> Tensor:

@@ -85,6 +85,7 @@ class PolarRRVAE(LatentModel):
         self.counts = counts
         n_radial, n_angular = weight.shape
         self.latent_dim, self.n_angular = latent_dim, n_angular
+        self.least_breaking = 0.0
         self.encoder: PolarEncoder = PolarEncoder(n_radial, latent_dim)
         # Strictly below the Nyquist order, where a sub-bin turn is still well defined.
         self.decoder: PolarDecoder = PolarDecoder(latent_dim, n_radial, n_angular // 2 - 1)
@@ -385,13 +386,16 @@ class PolarRRVAE(LatentModel):
         """Codes of ``x (B, R, A)``."""
         fit, sigma = self.fit(x), self.noise_variance.sqrt()[:, None]
         relative = fit.harmonics * (1 / sigma)
-        gain = evidence.gain_by_order(fit.residual / sigma, relative, fit.theta, self.weight)
         level = relative[..., 0].real / math.sqrt(self.n_angular)
-        fixed = (self.fixed + self.background.mean(dim=-1, keepdim=True)) / sigma
+        fixed = self.fixed + self.background.mean(dim=-1, keepdim=True)
         squared = (self.weight * (fit.residual / sigma).square()).sum(dim=(1, 2))
-        over_fixed = evidence.gain_over_fixed(x / sigma - fixed, level, self.weight, squared)
-        folds = angle.fold(relative, gain, self.weight.mean(dim=-1) if self._masked else None)
-        folds = torch.where(evidence.undirected(gain, over_fixed), 0, folds)
+        over_round, over_fixed = (
+            evidence.gain_over_fixed((x - still) / sigma, level, self.weight, squared)
+            for still in (self.background, fixed)
+        )
+        seen = self.weight.mean(dim=-1, keepdim=True).sqrt()
+        folds = angle.fold(fit.turned, fit.theta, seen * relative, self.least_breaking)
+        folds = torch.where(evidence.undirected(over_round, over_fixed), 0, folds)
         theta, std = angle.posterior(fit.turned, folds, fit.theta)
         error = ((fit.squared / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
