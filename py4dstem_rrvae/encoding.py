@@ -129,8 +129,7 @@ class Binner:
 
     def evened(self, binned: Tensor, positions: Positions) -> Tensor:
         """What a binner that knows the mean makes of ``binned (n, R, A)`` by one that did not."""
-        origins = self._origins(positions)
-        return binned if origins is None else self.transform.evened(binned, origins)
+        return self.transform.evened(binned, self._origins(positions))
 
     def _origins(self, positions: Positions) -> FloatArray | None:
         return None if self.origins is None else self.origins[positions]

@@ -419,7 +419,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _stored_binner(self, frames: Frames, fitted: Fitted) -> Binner:
         """For more patterns of the scan trained on."""
         detector = frames.detector()
-        if frames.origins() is not None and fitted.mean is not None:
+        if frames.origins() is not None:
             detector = replace(detector, center=fitted.detector.center)
         return Binner.of(frames, fitted.grid, self.device, detector, fitted.mean)
 

@@ -125,21 +125,20 @@ def draw(
     binned = binned[np.argsort(where)].to(binner.transform.device)
     sums = [part.sums for _, part in parts if part.sums is not None]
     total = reduce(add, [part.total for _, part in parts])
+    mean, beyond = _mean(binner.transform, total, len(where))
     if sums:
-        mean = FineMean.of(reduce(add, sums))
-        binner = binner.knowing(mean)
-        binned = binner.evened(binned, np.sort(where))
-        even = binner.transform.round_pattern(mean)
-    else:
-        even = _round(binner.transform, total, len(where))
+        mean, beyond = FineMean.of(reduce(add, sums)), None
+    binner = binner.knowing(mean)
+    binned = binner.evened(binned, np.sort(where))
+    even = binner.transform.round_pattern(mean, beyond)
     return Drawn(frames, binner, binned, all(part.counts for _, part in parts), even)
 
 
-def _round(transform: BinTransform, total: FloatArray, n: int) -> Tensor:
-    """Bins (R, A) of the mean of n patterns, as round as pixels and their defects leave it."""
+def _mean(transform: BinTransform, total: FloatArray, n: int) -> tuple[FineMean, FloatArray]:
+    """Mean of n patterns of that ``total (H, W)``, and what defects of pixels add to it (H, W)."""
     mean, noise = total / n, np.sqrt(np.maximum(total, 1)) / n
     beyond = excess(mean, noise, transform.kept)
-    return transform.round_pattern(transform.fine_mean(mean - beyond), beyond)
+    return transform.fine_mean(mean - beyond), beyond
 
 
 def affordable(frames: Frames, n: int) -> int:

@@ -21,6 +21,9 @@ from torch.autograd.function import once_differentiable
 DETECTABLE = 25.0
 # And a turn by the symmetry must cost the pattern so many times what noise makes that cost vary.
 SIGNIFICANT = 3.0
+# The noise that the decoder has learned of a pattern it was trained on counts so many times: once in
+# what the decoded orders promise, and once in the pattern.
+LEARNED = 2.0
 # Nats by which an angular structure must explain a pattern better than none: noise alone gives the
 # best of all turns half as much.
 EVIDENCE = 4.0
@@ -160,7 +163,11 @@ def _below_top(values: Tensor, top: Tensor) -> Tensor:
 
 
 def fold(
-    log_likelihood: Tensor, theta: Tensor, harmonics: Tensor, least_breaking: float = 0.0
+    log_likelihood: Tensor,
+    theta: Tensor,
+    harmonics: Tensor,
+    learned_noise: Tensor | float = 0.0,
+    least_breaking: float = 0.0,
 ) -> Tensor:
     """Order of rotational symmetry that noise leaves undecided.
 
@@ -176,6 +183,8 @@ def fold(
     harmonics : complex Tensor, shape (B, R, M)
         Orthonormal angular Fourier coefficients of decoded patterns, from order 0, in units of
         the noise of one bin, those of a ring times the root of the share that is seen of it.
+    learned_noise : Tensor, shape (), or float
+        Nats that an order of a pattern trained on owes to noise that the decoder has learned.
     least_breaking : float
         Share of the angular energy that has to break a symmetry.
 
@@ -192,8 +201,10 @@ def fold(
     n = grid_size(log_likelihood)
     values = evaluate(shifted(log_likelihood, theta), n)
     turned = values[:, [round(turn * n) for turn in TURNS]]
-    # Noise makes the cost of a turn vary by the difference between the pattern and its turned self.
-    told = values[:, :1] - turned > SIGNIFICANT * (energy @ waves).clamp(min=1e-9).sqrt()
+    # Noise makes the cost of a turn vary by the difference between the pattern and its turned self,
+    # and a decoder that has learned some of the pattern's own noise adds to the cost.
+    vary = SIGNIFICANT * (energy @ waves).clamp(min=1e-9).sqrt()
+    told = values[:, :1] - turned > vary + LEARNED * learned_noise * waves.sum(dim=0) / 2
     breaking = energy @ breaks
     unbroken = told.to(energy.dtype) @ kept_by == 0
     unbroken |= breaking < (least_breaking * total).clamp(min=DETECTABLE)[:, None]

@@ -154,7 +154,8 @@ class PolarRRVAE(LatentModel):
             mean = used.mean(dim=0)
             for _ in range(steps if background == "auto" else 0):
                 decoded = torch.stack(in_parallel(turned, used.split(256))).sum(dim=0)
-                self.background.copy_(mean - decoded / len(used))
+                unturned = mean - decoded / len(used)
+                self.background.copy_(torch.where(self.weight > 0, unturned, self.background))
         self.measure_noise(patterns)
         self.measure_fixed(patterns)
 
@@ -163,10 +164,10 @@ class PolarRRVAE(LatentModel):
         ring = (mean * self.weight).sum(dim=-1) / self.weight.sum(dim=-1).clamp(min=1e-9)
         self.level.copy_(ring.clamp(min=LEAST_LEVEL * ring.max()))
         if start is None:
-            even = torch.zeros_like(mean)
-        elif start == "mean":
-            even = torch.where(self.weight > 0, mean, ring[:, None])
-        self.background.copy_(even)
+            self.background.zero_()
+            return
+        begun = mean if start == "mean" else even
+        self.background.copy_(torch.where(self.weight > 0, begun, ring[:, None]))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of z, each (B, d), from ``x (B, R, A)``."""
@@ -394,7 +395,9 @@ class PolarRRVAE(LatentModel):
             for still in (self.background, fixed)
         )
         seen = self.weight.mean(dim=-1, keepdim=True).sqrt()
-        folds = angle.fold(fit.turned, fit.theta, seen * relative, self.least_breaking)
+        folds = angle.fold(
+            fit.turned, fit.theta, seen * relative, self.learned_noise, self.least_breaking
+        )
         folds = torch.where(evidence.undirected(over_round, over_fixed), 0, folds)
         theta, std = angle.posterior(fit.turned, folds, fit.theta)
         error = ((fit.squared / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()

@@ -23,6 +23,9 @@ Own = NDArray[np.intp] | slice
 
 # Patterns with an origin of their own share one operator per eighth of a pixel.
 STEPS = 8
+# Rings darker than this, relative to the brightest, are not made even; bins are changed at most by
+# this factor.
+LEAST_BRIGHT, MOST_FLATTENED = 1e-6, 3.0
 # Origins of which is remembered what the detector shows of each bin (8 kB each).
 SEEN_KEPT = 4096
 
@@ -150,7 +153,8 @@ class BinTransform:
         Farthest any origin lies from the centre, in pixels; the detector's edge and a mask are
         taken to be wider by as much, so that one `weight` holds for all.
     mean : FineMean or None
-        Of the scan, from `sums`: what the pixel grid does to it is then taken off each pattern.
+        Of the scan, from `sums` or `fine_mean`: what the pixel grid does to it is then taken off
+        each pattern.
     """
 
     def __init__(
@@ -195,16 +199,29 @@ class BinTransform:
         return other
 
     def _know(self, mean: FineMean | None) -> None:
-        self.mean = mean
+        self.mean, self._flat = mean, torch.ones(self.grid.shape, device=self._host)
         if mean is not None:
             self._expected = lru_cache(maxsize=256)(lambda phase: phase.expected(mean).cpu())
             bins = self._common.bin(mean.on(self.detector)[None])[0]
             self._reference = bins.to(self.device)
+            self._flat = self._flattening(mean.round())
+
+    def _flattening(self, mean: FineMean) -> Tensor:
+        """By what to multiply the bins (R, A) of a round pattern to make its rings even.
+
+        Bins hold whole pixels or parts of them, more or less of a disc's edge, and behind a mask's
+        edge the inner or the outer side of their ring.
+        """
+        bins, weight = self._common.bin(mean.on(self.detector)[None])[0], self._common.weight
+        ring = (weight * bins).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(1e-9)
+        least = LEAST_BRIGHT * ring.max()
+        factor = (ring + least) / (bins.clamp(min=0) + least)
+        return factor.clamp(1 / MOST_FLATTENED, MOST_FLATTENED)
 
     def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:
         """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
         if origins is None:
-            return self._common.bin(frames).to(self.device)
+            return (self._common.bin(frames) * self._flat).to(self.device)
         binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for place in self._places(origins):
             seen = self._seen(place.corner, place.part)
@@ -249,27 +266,30 @@ class BinTransform:
         """
         frame = mean.round().on(self.detector)
         frame = frame if beyond is None else frame + beyond
-        return self._common.bin(frame[None])[0].to(self.device)
+        return (self._common.bin(frame[None])[0] * self._flat).to(self.device)
 
     @property
     def kept(self) -> NDArray[np.bool_]:
         """Pixels (H, W) that the mask leaves."""
         return self._kept
 
-    def evened(self, binned: Tensor, origins: FloatArray) -> Tensor:
-        """``binned (B, R, A)`` less what the pixel grid does to the mean pattern at ``origins``.
+    def evened(self, binned: Tensor, origins: FloatArray | None) -> Tensor:
+        """``binned (B, R, A)`` without what the pixel grid does to the mean pattern at ``origins``.
 
         Where a disc's edge meets the pixels, its bins hold more or less as the beam moves by parts
         of a pixel: at 100 counts a pixel by several times the noise. The mean pattern is taken to
         be in each pattern as strongly as it is found there.
         """
+        flat = self._flat.to(binned)
+        if origins is None:
+            return binned * flat
         reference = self._reference
         strength = (binned.flatten(1) @ reference.flatten()) / reference.square().sum()
         excess = torch.empty_like(binned)
         for place in self._places(origins):
             here = torch.tensordot(place.terms, self._expected(place.phase), dims=1)
             excess[place.own] = here.to(excess) - reference
-        return binned - strength[:, None, None] * excess * (self.weight > 0)
+        return (binned - strength[:, None, None] * excess * (self.weight > 0)) * flat
 
     def _places(self, origins: FloatArray) -> Iterator[Place]:
         """Patterns whose beam stands at one place, to an eighth of a pixel, place by place."""
