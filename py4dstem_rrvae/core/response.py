@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gain, pedestal and read-out noise of a camera, from a sample of its frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import erfc, sqrt
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+FloatArray = NDArray[np.float64]
+Samples = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Anchor = tuple[float, float, float]
+"""Mean and variance of a point on the line of noise, and the independent numbers behind them."""
+Source = Literal["counted", "comb", "estimated", "given", "noise-free"]
+
+# Pixels of pairs of frames that are looked at: the gain is then known to about 1 %.
+MOST_PIXELS = 1 << 18
+# No pattern holds more electrons than this, and no pixel on average: what varies is not noise.
+MOST_ELECTRONS = 1e8
+MOST_PER_PIXEL = 2e4
+# Rings this much rougher than the smooth ones of the same level hold an edge.
+ROUGHER = 2.5
+# Values that the peaks of single electrons are fitted to.
+MOST_VALUES = 30_000
+# Where this share of the levels below half an electron vary less than a third of what electrons
+# would, the intensity is finer than electrons.
+MOST_QUIET = 0.3
+# Levels further than this many standard errors from the line are not on it.
+OFF_LINE = 2.5
+# Levels that tell the slope worse than this, relative to it, are too close to where it starts.
+STEEP_ENOUGH = 0.2
+FEW_CELLS = 5000
+# Where fewer pixels than this stand out from the read-out noise, most hold a single electron.
+FEW_BRIGHT = 0.03
+# A pedestal must bring this much, in squared standard errors, to be preferred to none.
+EVIDENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a camera makes of electrons: ``value = offset + gain * electrons + readout * noise``.
+
+    Attributes
+    ----------
+    gain : float
+        Detector units per electron. Where `noise_free`, the least gain that is credible.
+    offset : float
+        Detector units of a pixel that no electron hit. 0 where no pixel is dark enough to tell.
+    readout : float
+        Standard deviation of such a pixel, in detector units; 0 for counting cameras.
+    source : {"counted", "comb", "estimated", "given", "noise-free"}
+        How the gain was found: the values are counts; all values are multiples of it; from the
+        noise; by the user; or not at all, since there is no noise.
+    """
+
+    gain: float
+    offset: float
+    readout: float
+    source: Source
+
+    @property
+    def noise_free(self) -> bool:
+        """Whether the patterns vary less than counting noise of any credible dose."""
+        return self.source == "noise-free"
+
+
+class _Cells(NamedTuple):
+    """Squares of 2 x 2 pixels in pairs of frames; what chooses them is of the ring around."""
+
+    level: Samples  # mean of the 12 pixels around
+    rough: Samples  # variance of the pair's difference in them
+    mean: Samples
+    variance: Samples
+    pixel: Samples  # value of one pixel in one frame
+    independent: float  # share of cells that do not overlap others
+
+
+def estimate_response(
+    frames: NDArray[Any],
+    mask: Mask | None = None,
+    gain: float | None = None,
+    offset: float | None = None,
+) -> Response:
+    """Find a camera's response from the noise of its frames.
+
+    Counting noise has a variance that grows in proportion to the mean. It is measured in the mixed
+    difference of 2 x 2 pixels and of two neighbouring frames, in which smooth and constant
+    structure cancels. Cells are sorted by level, and those near an edge left out, by the ring of
+    pixels around them, whose noise is independent. What structure is left raises the variance,
+    so the lowest line through the levels counts.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (n, H, W)
+        Two patterns or more, in scan order, of 4 x 4 pixels or more.
+    mask : ndarray of bool, shape (H, W), or None
+        True where a pixel is kept.
+    gain, offset
+        Detector units per electron, and of a dark pixel, where they are known.
+
+    Returns
+    -------
+    Response
+        `offset` and `readout` are 0 where the darkest pixels get so many electrons that these
+        hide them.
+
+    Raises
+    ------
+    ValueError
+        If `gain` is no positive or `offset` no finite number, or shapes do not fit.
+    """
+    _check(frames, mask, gain, offset)
+    x, first, kept = _sample(frames, mask)
+    x = x - np.float32(offset or 0.0)
+    cells = _cells(x, first, kept)
+    if not len(cells.level):
+        return Response(gain or 1.0, offset or 0.0, 0.0, "given" if gain else "counted")
+    found, zero, readout, quiet = _noise(cells, gain)
+    total = float((x.mean(axis=0, dtype=float)[kept] - zero).sum())
+    told = zero if offset is None else offset
+    if gain is not None:
+        return Response(float(gain), told, readout, "given")
+    step = _comb(x, kept)
+    if total <= 0 and found <= 0:
+        return Response(1.0, told, readout, "counted")
+    least = max(total, 0.0) / min(MOST_ELECTRONS, MOST_PER_PIXEL * kept.sum())
+    if found <= least or quiet > MOST_QUIET:
+        return Response(max(least, found), told, readout, "noise-free")
+    # In few cells structure is not told from noise well, and multiples are the better witness.
+    most = 10.0 if len(cells.level) < FEW_CELLS else 1.5
+    whole = step > 0 and 0.67 < found / step < most
+    if whole and abs(zero) < step / 2 and readout < step / 4:
+        return Response(step, told, 0.0, "counted" if step == 1 else "comb")
+    return Response(found, told, readout, "estimated")
+
+
+def _check(
+    frames: NDArray[Any], mask: Mask | None, gain: float | None, offset: float | None
+) -> None:
+    if gain is not None and not (np.isfinite(gain) and gain > 0):
+        raise ValueError(f"gain must be a positive finite number, got {gain}")
+    if offset is not None and not np.isfinite(offset):
+        raise ValueError(f"offset must be a finite number, got {offset}")
+    if frames.ndim != 3 or len(frames) < 2 or min(frames.shape[1:]) < 4:
+        raise ValueError(f"frames must be (n >= 2, H >= 4, W >= 4), got shape {frames.shape}")
+    if mask is not None and mask.shape != frames.shape[1:]:
+        raise ValueError(f"mask must have shape {frames.shape[1:]}, got {mask.shape}")
+
+
+def _sample(frames: NDArray[Any], mask: Mask | None) -> tuple[Samples, NDArray[np.int64], Mask]:
+    """Frames (n, H, W), which of them pairs begin with, and the pixels (H, W) to be trusted."""
+    n, area = len(frames), frames[0].size
+    kept = np.ones(frames.shape[1:], dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+    first = np.arange(n - 1)
+    pairs = max(8, MOST_PIXELS // area)
+    if n // 2 > pairs:
+        begin = 2 * np.linspace(0, n // 2 - 1, pairs).astype(int)
+        frames = frames[np.stack([begin, begin + 1], axis=1).ravel()]
+        first = np.arange(0, 2 * pairs, 2)
+    elif (n - 1) * area > MOST_PIXELS:
+        first = first[::2]
+    x = np.asarray(frames, dtype=np.float32)
+    kept = kept & np.isfinite(x).all(axis=0)
+    x = np.where(kept, x, np.float32(0))
+    # Empty and saturated frames say nothing of the others.
+    same = np.ptp(x[:, kept], axis=1) == 0 if kept.any() else np.zeros(len(x), dtype=bool)
+    varied = first[~(same[first] | same[first + 1])]
+    first = varied if len(varied) else first
+    seen, where = np.unique(np.stack([first, first + 1]), return_inverse=True)
+    x, first = x[seen], where.reshape(2, -1)[0]
+    low = np.where(kept, x.min(axis=0), np.inf)
+    high = np.where(kept, x.max(axis=0), -np.inf)
+    dead = high < ndimage.percentile_filter(low, 30, 3)
+    hot = low > ndimage.percentile_filter(high, 70, 3)
+    return x, first, kept & ~dead & ~hot
+
+
+def _quads(z: Samples) -> Samples:
+    z = z[:, 1:] + z[:, :-1]
+    return z[:, :, 1:] + z[:, :, :-1]
+
+
+def _ring(quads: Samples) -> Samples:
+    corners = quads[:, :-2, :-2] + quads[:, 2:, :-2] + quads[:, :-2, 2:] + quads[:, 2:, 2:]
+    ring: Samples = corners - quads[:, 1:-1, 1:-1]
+    return ring
+
+
+def _cells(x: Samples, first: NDArray[np.int64], kept: Mask) -> _Cells:
+    change, total = x[first + 1] - x[first], _quads(x[first + 1] + x[first])
+    mixed = np.diff(np.diff(change, axis=1), axis=2)[:, 1:-1, 1:-1]
+    rough = (_ring(_quads(change**2)) - _ring(_quads(change)) ** 2 / 12) / 22
+    near = ndimage.minimum_filter(kept, 4, origin=-1, mode="constant")[:-3, :-3]
+    planes = (
+        _ring(total) / 24,
+        rough,
+        total[:, 1:-1, 1:-1] / 8,
+        mixed**2 / 8,
+        x[first, 1:-2, 1:-2],
+    )
+    columns = [plane[:, near].ravel() for plane in planes]
+    saturated = columns[2] == x.max()
+    if saturated.any() and not saturated.all():
+        columns = [column[~saturated] for column in columns]
+    # Cells overlap by half in rows and in columns, and pairs by a frame where all follow on.
+    overlap = 2.25 * (1.5 if len(first) > 1 and first[1] == first[0] + 1 else 1.0)
+    level, rough, mean, variance, pixel = columns
+    return _Cells(level, rough, mean, variance, pixel, 1 / overlap)
+
+
+def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, float]:
+    """Gain, offset, read-out noise, and the share of faint levels much quieter than these give."""
+    order = np.argsort(cells.level)
+    dark = np.sort(cells.pixel[order[: max(100, len(order) // 32)]].astype(float))
+    levels = _levels(cells, order, -np.inf)
+    found, misfit = _slope(levels, (0.0, 0.0, np.inf))
+    starts, best, origin = [found], (found, 0.0, 0.0), (0.0, 0.0)
+    if dark[len(dark) // 50] < 0:  # counts alone are not negative
+        misfit = np.inf
+    for part in (8, 32):
+        anchor = _darkest(levels, part)
+        found, rest = _slope(levels, anchor)
+        starts.append(found)
+        if rest < misfit - EVIDENCE:
+            best, misfit = (found, *_shape(dark, anchor, gain or found)), rest + EVIDENCE
+            origin = anchor[:2]
+    lone = (0.0, 0.0, 0.0) if gain else _sparse(cells, dark)
+    if lone[0] > 0:
+        return (*lone, 0.0)
+    for start in [gain] if gain else starts[::-1]:
+        found, rest, peak = start, np.inf, None
+        for _ in range(2):
+            peak = _peak(dark, found) if found > 0 else None
+            if peak is None:
+                break
+            # Structure is far below the noise where a pixel gets less than an electron.
+            sparse = _levels(cells, order, peak[0] + found)
+            found, rest = _slope(sparse, peak[2])
+            found = gain or found
+        if peak is None or found <= 0:
+            continue
+        faint = cells.pixel[cells.level < peak[0] + found]
+        single, apart = (found, False) if gain else _single(faint, *peak[:2], found)
+        if apart or rest <= misfit + 3 * EVIDENCE:
+            best, origin, misfit = (single, *peak[:2]), peak[2][:2], rest
+        if apart:
+            break
+    found, zero, readout = best
+    quiet = _quiet(levels, origin, found)
+    return float(gain or found), float(zero), float(readout), quiet
+
+
+def _quiet(levels: FloatArray, origin: tuple[float, float], gain: float) -> float:
+    """Share of the levels of few electrons that vary much less than electrons would."""
+    if gain <= 0:
+        return 0.0
+    electrons = (levels[0] - origin[0]) / gain
+    few = (electrons > 0) & (electrons < 0.5)
+    line = origin[1] + gain**2 * electrons
+    return float(np.mean((levels[1] < line / 3)[few])) if few.sum() > 2 else 0.0
+
+
+def _sparse(cells: _Cells, dark: FloatArray) -> tuple[float, float, float]:
+    """Gain, offset and read-out noise from electrons so few that each stands out; else a gain 0."""
+    zero = _mode(dark)
+    bright = cells.pixel[cells.pixel > zero + 4 * (np.quantile(dark, 0.84) - zero)]
+    start = (
+        float(np.median(bright)) - zero if 50 < len(bright) < FEW_BRIGHT * len(cells.pixel) else 0.0
+    )
+    peak = _peak(dark, start) if start > 0 else None
+    # Continuous values without read-out noise need not be electrons.
+    if peak is None or peak[1] <= 0.02 * start:
+        return 0.0, 0.0, 0.0
+    found, apart = _single(cells.pixel, *peak[:2], start, 4 * MOST_VALUES)
+    return (found, *peak[:2]) if apart else (0.0, 0.0, 0.0)
+
+
+def _single(
+    pixels: Samples, zero: float, readout: float, gain: float, most: int = MOST_VALUES
+) -> tuple[float, bool]:
+    """Gain from the peaks of 0 to 5 electrons, and whether that of one stands apart."""
+    x = pixels[:: max(1, len(pixels) // most)].astype(float) - zero
+    first, number = gain, np.arange(6)
+    share = 0.05**number
+    for _ in range(20):
+        width = max(readout, 0.05 * gain)
+        x = x[x < 5.5 * gain]
+        if not len(x):
+            return first, False
+        belongs = share * np.exp(-0.5 * ((x[:, None] - gain * number) / width) ** 2) + 1e-30
+        belongs /= belongs.sum(axis=1, keepdims=True)
+        share = belongs.mean(axis=0)
+        gain = float((x @ belongs @ number) / (belongs.sum(axis=0) @ number**2))
+    if belongs[:, 1].sum() < 50 or not 0.6 < gain / first < 1.5 or readout > gain / 3:
+        return first, False
+    peak, valley = (np.sum(np.abs(x / gain - middle) < 0.15) for middle in (1, 0.5))
+    tail = (
+        erfc(middle * gain / readout / sqrt(2)) / 2 if readout else 0.0 for middle in (0.85, 1.15)
+    )
+    chance = len(x) * share[0] * -float(np.diff(list(tail))[0])
+    beyond = readout > 0.1 * gain and share[0] > 0.8 and peak > 50 + 3 * chance
+    return gain, bool(peak > 1.5 * valley or beyond)
+
+
+def _levels(cells: _Cells, order: NDArray[np.int64], sparse: float) -> FloatArray:
+    """Mean, variance and independent numbers, shape (3, K), of cells of like level."""
+    rows = []
+    for part in np.array_split(order, int(np.clip(len(order) / 400, 4, 32))):
+        if not len(part):
+            continue
+        if cells.mean[part].mean(dtype=float) >= sparse:
+            rough = cells.rough[part]
+            part = part[rough <= ROUGHER * np.partition(rough, len(part) // 4)[len(part) // 4]]
+        if len(part):
+            moments = (column[part].mean(dtype=float) for column in (cells.mean, cells.variance))
+            rows.append((*moments, len(part) * cells.independent))
+    return np.array(sorted(rows)).T
+
+
+def _darkest(levels: FloatArray, part: int) -> Anchor:
+    mean, variance, n = levels[:, : max(1, levels.shape[1] // part)]
+    return float(np.average(mean, weights=n)), float(np.average(variance, weights=n)), n.sum()
+
+
+def _misfit(levels: FloatArray, anchor: Anchor, gain: float) -> float:
+    """Sum of squared standard errors; structure may raise a level, but nothing lowers it."""
+    model = np.maximum(anchor[1] + gain * (levels[0] - anchor[0]), 0.0)
+    spread = np.hypot(np.sqrt(2 / levels[2]) * model, gain**2 / 4 / levels[2])
+    spread = np.hypot(spread, np.sqrt(2 / anchor[2]) * anchor[1]) + 1e-300
+    return float(np.sum(np.clip((levels[1] - model) / spread, -2 * OFF_LINE, OFF_LINE) ** 2))
+
+
+def _slope(levels: FloatArray, anchor: Anchor) -> tuple[float, float]:
+    """Slope of the line through an anchor that most levels lie on, and its misfit."""
+    mean0, variance0, n0 = anchor
+    mean, variance, n = levels[:, levels[0] > mean0]
+    lever = mean - mean0
+    slope = (variance - variance0) / lever
+
+    def error(gain: FloatArray | float) -> FloatArray:
+        # A second electron in a cell changes the mean of squares by a step, not by a bell.
+        own = np.hypot(np.sqrt(2 / n) * (variance0 + gain * lever), gain**2 / 4 / n)
+        spread: FloatArray = np.hypot(own, np.sqrt(2 / n0) * variance0) / lever
+        return spread
+
+    seen = error(slope)
+    known = seen < STEEP_ENOUGH * slope
+    if np.isinf(n0) and not known.any():
+        known = slope > 0
+    if not known.any():
+        return 0.0, np.inf
+    starts = np.flatnonzero(known)
+    start = min(starts, key=lambda at: _misfit(levels, anchor, slope[at]))
+    best, doubt = float(slope[start]), float(seen[start])
+    for _ in range(5):
+        own = error(best)
+        near = np.abs(slope - best) < OFF_LINE * np.hypot(own, doubt)
+        if not near.any():
+            break
+        best = float(np.average(slope[near], weights=own[near] ** -2))
+        doubt = float(np.sum(own[near] ** -2) ** -0.5)
+    return max(best, 0.0), _misfit(levels, anchor, best)
+
+
+def _mode(ordered: FloatArray) -> float:
+    """Half-sample mode: the densest half, of that the densest half, and so on."""
+    values, times = np.unique(ordered, return_counts=True)
+    if times.max() > 0.02 * len(ordered):
+        return float(values[np.argmax(times)])
+    while len(ordered) > 3:
+        half = (len(ordered) + 1) // 2
+        width = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
+        at = int(np.argmin(width))
+        if width[at] == 0:
+            return float(ordered[at])
+        ordered = ordered[at : at + half]
+    return float(np.mean(ordered))
+
+
+def _peak(ordered: FloatArray, gain: float) -> tuple[float, float, Anchor] | None:
+    """Offset, read-out noise and anchor from the peak of no electron, where that stands apart."""
+    zero, readout = _mode(ordered), 0.0
+    if np.mean(ordered < zero) < 0.05:  # nothing below: values are cut off there
+        above = ordered[(ordered > zero) & (ordered < zero + gain / 2)] - zero
+        if len(above) > 0.02 * np.sum(ordered == zero):
+            readout = float(np.sqrt(np.mean(above**2)))
+    else:
+        for _ in range(10):
+            below = ordered[ordered < zero] - zero
+            readout = sqrt(below @ below / (len(below) + np.sum(ordered == zero) / 2))
+            zero = float(np.mean(ordered[np.abs(ordered - zero) <= 1.5 * readout]))
+    core = ordered[ordered < zero + gain / 2]
+    if readout > gain / 3 or len(core) < 0.1 * len(ordered):
+        return None
+    return zero, readout, (float(core.mean()), float(core.var()), float(len(core)))
+
+
+def _shape(dark: FloatArray, darkest: Anchor, gain: float) -> tuple[float, float]:
+    """Offset and read-out noise where electrons are hidden in it: they alone make it lopsided."""
+    off = dark - np.median(dark)
+    off = off[np.abs(off) < 6 * off.std() + 1e-300]
+    mean, variance, _ = darkest
+    third = float(np.mean((off - off.mean()) ** 3)) if len(off) else 0.0
+    electrons = min(max(third / gain**3, 0.0), variance / gain**2)
+    if gain**2 * electrons > 0.75 * variance:
+        return 0.0, 0.0
+    return mean - gain * electrons, sqrt(variance - gain**2 * electrons)
+
+
+def _comb(x: Samples, kept: Mask) -> float:
+    """Step that all values are multiples of; 0 if there is none."""
+    values = x[:: max(1, len(x) * int(kept.sum()) // 200_000)][:, kept].ravel().astype(float)
+    teeth = np.unique(values)
+    if len(teeth) < 2 or len(teeth) > len(values) / 4:
+        return 0.0
+    # A hot pixel or a saturated one is no multiple: the commonest small step decides.
+    step = float(np.quantile(np.diff(teeth), 0.1))
+    if np.any(teeth != np.rint(teeth)):
+        index = np.rint(values / step)
+        step = float(index @ values / max(index @ index, 1.0)) or step
+    off = np.abs(values / step - np.rint(values / step))
+    return step if np.mean(off < 0.02) > 0.98 else 0.0
