@@ -115,7 +115,7 @@ def describe(
     source = Frames.of(frames, center=center, mask=mask)
     drawn = draw(source, n, np.random.default_rng(0), device=device)
     still = None if background == "none" else drawn.binned.mean(dim=0).cpu()
-    scorer = Scorer(drawn.binner, kind, 1.0 if drawn.counts else None, still)
+    scorer = Scorer(drawn.binner, kind, 1.0 if drawn.response.source == "counted" else None, still)
     source = drawn.frames
     rows = source.gather(scorer, progress="symmetry" if progress else None)
     scores = rows.reshape(*source.scan_shape, -1)
