@@ -35,7 +35,7 @@ class LatentModel(nn.Module):
 
     small_steps = False
     latent_dim: int
-    background: nn.Parameter
+    background: Tensor
     noise_variance: Tensor
     kept: Tensor
     spread: Tensor

@@ -258,18 +258,9 @@ class BinTransform:
         kept = self._kept.ravel().astype(float)
         return FineMean.of(FineSums.of(cells, kept * mean.ravel(), kept))
 
-    def round_pattern(self, mean: FineMean, beyond: FloatArray | None = None) -> Tensor:
-        """Bins (R, A) of a pattern as round as the detector's pixels allow.
-
-        Parameters
-        ----------
-        mean
-            Of a scan; its average over the angle is taken.
-        beyond : ndarray, shape (H, W), or None
-            What is fixed to the detector and comes on top.
-        """
+    def round_pattern(self, mean: FineMean) -> Tensor:
+        """Bins (R, A) of a mean pattern averaged over the angle."""
         frame = mean.round().on(self.detector)
-        frame = frame if beyond is None else frame + beyond
         return (self._common.bin(frame[None])[0] * self._flat).to(self.device)
 
     @property
