@@ -15,8 +15,8 @@ Mask = NDArray[np.bool_]
 CONTRAST = 3.0
 # And where it stands off that neighbour by so many standard deviations of counting.
 SIGNIFICANT = 8.0
-# A block or a line of pixels is dead where it never counts, though its rings count so many electrons
-# a pixel.
+# A block or a line of pixels is dead where it never counts, though its rings count so many
+# electrons a pixel.
 EXPECTED = 100.0
 # With more lone pixels than this share it is the pattern that has such spots.
 MOST_LONE = 0.01
@@ -47,7 +47,8 @@ def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     lone = hot | dead
     if lone.mean() > MOST_LONE:
         lone[:] = False
-    return lone | _silent(electrons, expected, kept)
+    found: Mask = lone | _silent(electrons, expected, kept)
+    return found
 
 
 def _silent(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:

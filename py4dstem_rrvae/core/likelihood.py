@@ -63,9 +63,7 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, of_correlation: Tensor, of_squares: Tensor
-    ) -> tuple[None, Tensor, None]:
+    def backward(ctx: Any, of_correlation: Tensor, of_squares: Tensor) -> tuple[None, Tensor, None]:
         spectrum, harmonics, both = ctx.saved_tensors
         gradient = spectrum * of_correlation.conj()[..., None, :]
         weighted = torch.view_as_real(harmonics).flatten(-3) * both

@@ -74,9 +74,7 @@ class PolarRRVAE(LatentModel):
     level: Tensor
     counted_noise: Tensor
 
-    def __init__(
-        self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True
-    ) -> None:
+    def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True) -> None:
         super().__init__()
         self.counts = counts
         n_radial, n_angular = weight.shape
@@ -321,9 +319,7 @@ class PolarRRVAE(LatentModel):
         """Log-likelihood of the turn, coefficients (B, K), by counting noise where it is known."""
         if not self.counts:
             return self.log_density(x, harmonics)[1]
-        return posterior.log_density(
-            x, self.background, harmonics, self._counting, self.coverage
-        )
+        return posterior.log_density(x, self.background, harmonics, self._counting, self.coverage)
 
     def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """Harmonics (B, R, M) and turn (B,) that fit best."""

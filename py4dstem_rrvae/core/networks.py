@@ -13,7 +13,6 @@ from torch import Tensor, nn
 PLACES = 16
 
 
-
 @lru_cache(maxsize=64)
 def _join(bins: int, first: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Matrix (A, 16) to the mean of each place's bins, the first of which is `first`."""

@@ -217,7 +217,9 @@ class BinTransform:
         edge the inner or the outer side of their ring.
         """
         bins, weight = self._common.bin(mean.on(self.detector)[None])[0], self._common.weight
-        ring = (weight * bins).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(1e-9)
+        ring = (weight * bins).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(
+            1e-9
+        )
         least = LEAST_BRIGHT * ring.max()
         factor = (ring + least) / (bins.clamp(min=0) + least)
         return factor.clamp(1 / MOST_FLATTENED, MOST_FLATTENED)
@@ -249,7 +251,7 @@ class BinTransform:
         for place in self._places(origins):
             added = place.window(frames).sum(axis=0, dtype=float).ravel()
             kept = self._kept_in(place.corner).ravel().astype(float)
-            total += FineSums.of(place.phase.cells, kept * added, kept * len(place.own))
+            total += FineSums.of(place.phase.cells, kept * added, kept * float(len(place.own)))
         return total
 
     def fine_mean(self, mean: FloatArray) -> FineMean:
