@@ -127,8 +127,8 @@ class PolarRRVAE(LatentModel):
         """Start background, scale and noise from ``patterns (n, R, A)``.
 
         The background is ``even (R, A)``, what a round pattern with their mean's rings looks like
-        in the bins ("auto", "radial"), the mean pattern ("mean"), or nothing (None). The noise starts at the size of the whole signal and falls as the model learns,
-        which anneals it.
+        in the bins ("auto", "radial"), the mean pattern ("mean"), or nothing (None). The noise
+        starts at the size of the whole signal and falls as the model learns, which anneals it.
         """
         self._start_background(patterns, background, even)
         squared = (self.weight * (patterns - self.background).square()).sum(dim=(1, 2)).mean()
