@@ -224,8 +224,10 @@ class BinTransform:
             return (self._common.bin(frames) * self._flat).to(self.device)
         binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for place in self._places(origins):
-            seen = self._seen(place.corner, place.part)
-            binned[place.own] = place.phase(place.window(frames), seen)
+            seen, windows = self._seen(place.corner, place.part), place.window(frames)
+            if self.detector.mask is not None:
+                windows = np.where(self._kept_in(place.corner), windows, windows.dtype.type(0))
+            binned[place.own] = place.phase(windows, seen)
         binned = (binned * (self._common.weight > 0)).to(self.device)
         return binned if self.mean is None else self.evened(binned, origins)
 
