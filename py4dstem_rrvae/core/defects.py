@@ -33,14 +33,15 @@ def excess(mean: FloatArray, noise: FloatArray, kept: NDArray[np.bool_]) -> Floa
     kept : ndarray of bool, shape (H, W)
         Pixels that a mask leaves; the others are neither looked at nor compared with.
     """
+    # Mirrored about the outermost pixels, which are then no neighbours of themselves.
     low, high = (np.where(kept, mean, fill) for fill in (np.inf, -np.inf))
-    brightest = ndimage.maximum_filter(high, footprint=_NEIGHBOURS, mode="nearest")
-    darkest = ndimage.minimum_filter(low, footprint=_NEIGHBOURS, mode="nearest")
+    brightest = ndimage.maximum_filter(high, footprint=_NEIGHBOURS, mode="mirror")
+    darkest = ndimage.minimum_filter(low, footprint=_NEIGHBOURS, mode="mirror")
     spread = np.sqrt(ndimage.maximum_filter(noise, 3, mode="nearest") ** 2 + noise**2)
     hot = (mean > CONTRAST * brightest) & (mean - brightest > SIGNIFICANT * spread)
     dead = (mean < darkest / CONTRAST) & (darkest - mean > SIGNIFICANT * spread)
     found = kept & np.isfinite(brightest) & np.isfinite(darkest) & (hot | dead)
     if found.mean() > MOST_DEFECTS:
         return np.zeros_like(mean)
-    usual = ndimage.median_filter(np.where(kept, mean, 0.0), footprint=_NEIGHBOURS, mode="nearest")
+    usual = ndimage.median_filter(np.where(kept, mean, 0.0), footprint=_NEIGHBOURS, mode="mirror")
     return np.where(found, mean - usual, 0.0)
