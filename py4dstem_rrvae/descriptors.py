@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .blocks import Positions
 from .core.autocorrelation import PolarBins, SymmetryKind
-from .core.bins import BinOperator
+from .core.bins import BinOperator, PolarGrid
 from .core.symmetry import ORDERS, symmetry
 from .encoding import Binner
 from .frames import FloatArray, Frames
@@ -113,7 +113,8 @@ def describe(
         raise ValueError(f'background must be "none" or "mean"; got {background!r}')
     n = FIRST_LOOK if background == "none" else MEAN_SAMPLE
     source = Frames.of(frames, center=center, mask=mask)
-    drawn = draw(source, n, np.random.default_rng(0), device=device)
+    # A turn takes what lies in the corners off the detector.
+    drawn = draw(source, n, np.random.default_rng(0), PolarGrid.inscribed, device)
     still = None if background == "none" else drawn.binned.mean(dim=0).cpu()
     scorer = Scorer(drawn.binner, kind, 1.0 if drawn.counts else None, still)
     source = drawn.frames

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -203,6 +204,8 @@ class SquareGrid:
 
 
 Grid = PolarGrid | SquareGrid
+GridFor = Callable[[Detector, float], Grid]
+"""Makes a grid to suit a detector on which the centre wanders so many pixels."""
 
 
 class BinOperator:
