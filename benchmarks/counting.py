@@ -107,7 +107,7 @@ def found_by(kind: str, training: np.ndarray, fresh: np.ndarray, seed: int) -> F
     if kind == "poisson":
         scale = Intensity("linear", torch.ones(()))
     else:
-        scale = choose_intensity(kind, counts, True, transform.weight)
+        scale = choose_intensity(kind, counts, 1.0, transform.weight)
     x, y = scale(counts), scale(unseen)
 
     def new() -> PolarRRVAE:

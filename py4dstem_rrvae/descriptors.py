@@ -115,8 +115,11 @@ def describe(
     source = Frames.of(frames, center=center, mask=mask)
     # A turn takes what lies in the corners off the detector.
     drawn = draw(source, n, np.random.default_rng(0), PolarGrid.inscribed, device)
-    still = None if background == "none" else drawn.binned.mean(dim=0).cpu()
-    scorer = Scorer(drawn.binner, kind, 1.0 if drawn.counts else None, still)
+    still = None
+    if background == "mean":
+        transform = drawn.binner.transform
+        still = (transform.uneven(drawn.binned.mean(dim=0)) + transform.dark).cpu()
+    scorer = Scorer(drawn.binner, kind, 1.0 if drawn.response.source == "counted" else None, still)
     source = drawn.frames
     rows = source.gather(scorer, progress="symmetry" if progress else None)
     scores = rows.reshape(*source.scan_shape, -1)

@@ -23,13 +23,15 @@ from .core.bins import BinOperator, Detector, Grid, GridFor, PolarGrid, center_o
 from .core.device import choose_device
 from .core.fine_mean import FineMean, FineSums
 from .core.inference import Inference
-from .core.intensity import COUNTED, Intensity, are_counts
+from .core.intensity import COUNTED, Intensity
 from .core.model import LatentModel
 from .core.threads import in_parallel
 from .core.transform import BinTransform, Own
 from .frames import FloatArray, Frames
 
 CHUNK = 256
+# Patterns of each block of a sample that are kept as they were recorded, for the camera's response.
+RAW = 64
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Binned:
     ----------
     polar : ndarray, shape (n, R, A)
         Bins.
-    counts : bool
-        Whether the patterns are counts.
+    some : ndarray, shape (k, H, W)
+        Some of the patterns, as they were recorded.
     total : ndarray, shape (H, W)
         Sum of the patterns.
     sums : FineSums or None
@@ -49,7 +51,7 @@ class Binned:
     """
 
     polar: NDArray[np.float32]
-    counts: bool
+    some: NDArray[Any]
     total: FloatArray
     sums: FineSums | None
 
@@ -70,7 +72,9 @@ class Binner:
     device
         As in `RRVAE`.
     mean : FineMean or None
-        Of the scan, where the beam wanders; see `BinTransform`.
+        Of the scan; see `BinTransform`.
+    offset : float
+        Detector units of a pixel without electrons.
     """
 
     def __init__(
@@ -81,10 +85,11 @@ class Binner:
         wander: float = 0.0,
         device: str = "auto",
         mean: FineMean | None = None,
+        offset: float = 0.0,
     ) -> None:
-        self._recipe = (detector, grid, origins, wander, device, mean)
+        self._recipe = (detector, grid, origins, wander, device, mean, offset)
         self.detector, self.grid, self.origins, self.mean = detector, grid, origins, mean
-        self.transform = BinTransform(detector, grid, choose_device(device), wander, mean)
+        self.transform = BinTransform(detector, grid, choose_device(device), wander, mean, offset)
 
     @classmethod
     def of(
@@ -94,6 +99,7 @@ class Binner:
         device: str = "auto",
         detector: Detector | None = None,
         mean: FineMean | None = None,
+        offset: float = 0.0,
     ) -> Binner:
         """For frames whose centre is known; what makes grids is given their detector.
 
@@ -104,7 +110,7 @@ class Binner:
         wander = frames.wander(detector)
         if callable(grid):
             grid = grid(detector, wander)
-        return cls(detector, grid, frames.origins(), wander, device, mean)
+        return cls(detector, grid, frames.origins(), wander, device, mean, offset)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Made anew where it arrives, with the device there."""
@@ -120,11 +126,11 @@ class Binner:
         """Which patterns each operator serves, the operator, and what of them it takes."""
         return self.transform.operators(patterns, self._origins(positions))
 
-    def knowing(self, mean: FineMean) -> Binner:
-        """The same with the scan's mean; operators are shared."""
+    def knowing(self, mean: FineMean, offset: float) -> Binner:
+        """The same with the scan's mean and the camera's offset; operators are shared."""
         other = copy.copy(self)
-        other.mean, other._recipe = mean, (*self._recipe[:-1], mean)
-        other.transform = self.transform.knowing(mean)
+        other.mean, other._recipe = mean, (*self._recipe[:-2], mean, offset)
+        other.transform = self.transform.knowing(mean, offset)
         return other
 
     def evened(self, binned: Tensor, positions: Positions) -> Tensor:
@@ -140,7 +146,7 @@ class Binner:
         sums = None if origins is None else self.transform.sums(patterns, origins)
         polar = self.transform(patterns, origins).cpu().numpy()
         total = patterns.sum(axis=0, dtype=float)
-        return Binned(polar, are_counts(patterns), total, sums)
+        return Binned(polar, patterns[:RAW].copy(), total, sums)
 
 
 class Encoder:
@@ -233,7 +239,8 @@ def redraw(
     # Bins share pixels, so that noise drawn bin by bin would be too strong.
     # Apple's backend has no sparse matrices.
     host = "cpu" if clean.device.type == "mps" else clean.device
-    mean = intensity.expected(clean, transform.dof / transform.grid.shape[1])
+    mean = transform.uneven(intensity.expected(clean, transform.dof / transform.grid.shape[1]))
     expected = transform.unfold(mean.to(host).clamp(min=0) / intensity.gain).cpu()
     counted = (torch.poisson(expected, chance).numpy() for _ in range(draws))
-    return [intensity(intensity.gain * transform(one)).to(clean.device) for one in counted]
+    frames = (intensity.gain * one + transform.offset for one in counted)
+    return [intensity(transform(one)).to(clean.device) for one in frames]

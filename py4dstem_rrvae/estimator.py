@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ from .core.calibration import calibrate
 from .core.coordinate import NoiseKind
 from .core.intensity import COUNTED, Intensity, IntensityKind, choose_intensity
 from .core.model import Background, LatentModel
+from .core.response import Response
 from .core.threads import one_thread
 from .core.training import History, RateKind, fit_model, settle_latents, split
 from .core.transform import BinTransform
@@ -52,6 +54,10 @@ from .schedule import schedule_of
 
 FloatArray = NDArray[np.float64]
 
+NOISE_FREE = (
+    "the patterns have no counting noise: the maps are made as usual, but z_std, angle_std and error "
+    "say nothing; draw counts (numpy.random.Generator.poisson) for error bars that do"
+)
 
 class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Rotationally invariant variational autoencoder of diffraction patterns.
@@ -71,9 +77,12 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     mask
         ``(H, W)``, True where a detector pixel is kept.
     intensity
-        "sqrt" (variance-stabilised counts; "counts" is the same), "linear" or "log". Data that are
-        not whole numbers from 0 up get an estimated gain; negative intensities left after binning
-        count as 0 except in "linear". Dead and hot pixels go into the background.
+        "counts" (over the square root of their mean in each ring, so that all rings have noise of
+        one size), "sqrt" (of counts), "linear" or "log". Dead and hot pixels go into the
+        background.
+    gain, offset : float or None
+        Detector units per electron, and of a pixel that no electron hit. None: found from the
+        noise of the patterns (`core.response`), see `response_`; 1 and 0 for counts.
     background
         What is fixed to the detector and takes no part in turns: "auto" (learned, started at the
         scan's mean pattern or at its mean over the angle, whichever explains held-out patterns
@@ -108,6 +117,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
+    response_ : Response
+        Gain, offset and read-out noise of the camera, and how they were found.
     history_ : History
         Losses, noise, and per latent its repeatability and whether it collapsed.
     fitted_ : Fitted
@@ -130,6 +141,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         center: Any = None,
         mask: Any = None,
         intensity: str = "counts",
+        gain: float | None = None,
+        offset: float | None = None,
         background: Background = "auto",
         mirror: bool = False,
         signal_shape: tuple[int, int] | None = None,
@@ -150,6 +163,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.center = center
         self.mask = mask
         self.intensity = intensity
+        self.gain = gain
+        self.offset = offset
         self.background = background
         self.mirror = mirror
         self.signal_shape = signal_shape
@@ -216,8 +231,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         prepared = self._prepare(frames, MIN_PATTERNS)
         binner, stabilised = prepared.binner, prepared.stabilised
-        intensity, chance = prepared.intensity, torch.Generator().manual_seed(prepared.seed)
+        chance = torch.Generator().manual_seed(prepared.seed)
         model, history, held_out = self._train(prepared, chance)
+        response = prepared.response.measured(model.overdispersion)
+        intensity = replace(prepared.intensity, gain=response.gain)
         with one_thread() if model.small_steps else nullcontext():
             transform = binner.transform
             detector = (model, transform, intensity, chance)
@@ -226,10 +243,20 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             offset = angle_offset(model, stabilised, intensity, binner.grid, transform.weight)
         units, dose = prepared.q_units, prepared.dose
         self.fitted_ = Fitted(
-            model, binner.detector, units, binner.grid, intensity, dose, offset, binner.mean
+            model,
+            binner.detector,
+            units,
+            binner.grid,
+            intensity,
+            response,
+            dose,
+            offset,
+            binner.mean,
         )
         self.history_ = history
         self._reservoir = None
+        if response.noise_free:
+            warnings.warn(NOISE_FREE, stacklevel=2)
         self.n_features_in_ = _features(frames)
         return self
 
@@ -309,6 +336,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         encoder = Encoder(model, binner, intensity, fitted.angle_offset)
         rows = source.gather(encoder, progress="encode" if self.progress else None)
         return Codes.unpack(rows.reshape(*source.scan_shape, -1))
+
+    @property
+    def response_(self) -> Response:
+        """Response of the camera that the scan trained on was recorded with."""
+        return self._fitted().response
 
     def transform(self, frames: Any) -> FloatArray:
         """Latents alone, shape (..., d); see `encode`."""
@@ -414,14 +446,16 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _draw(self, frames: Frames, rng: np.random.Generator, grid: Grid | GridFor) -> Drawn:
         progress = "sample" if self.progress else None
-        return draw(frames, self.sample, rng, grid, self.device, progress, self._refines())
+        known = {"gain": self.gain, "offset": self.offset}
+        return draw(frames, self.sample, rng, grid, self.device, progress, self._refines(), **known)
 
     def _stored_binner(self, frames: Frames, fitted: Fitted) -> Binner:
         """For more patterns of the scan trained on."""
         detector = frames.detector()
         if frames.origins() is not None:
             detector = replace(detector, center=fitted.detector.center)
-        return Binner.of(frames, fitted.grid, self.device, detector, fitted.mean)
+        dark = fitted.response.dark_level
+        return Binner.of(frames, fitted.grid, self.device, detector, fitted.mean, dark)
 
     def _prepare(self, frames: Any, least: int, caller: str = "fit") -> Prepared:
         """Draw what to train on, from at least so many patterns; refuse what cannot be."""
@@ -434,12 +468,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_capacity(self.latent_dim, drawn.binned)
         check_variety(drawn.binned)
         kind, weight = cast(IntensityKind, self.intensity), drawn.binner.transform.weight
-        intensity = choose_intensity(kind, drawn.binned, drawn.counts, weight)
+        intensity = choose_intensity(kind, drawn.binned, drawn.response.gain, weight)
         dose = drawn.binned.sum(dim=(1, 2)).mean().item()
         stabilised = intensity(drawn.binned)
         seed = int(rng.integers(2**31))
         even = intensity(drawn.round)
-        return Prepared(drawn.binner, source.q_units, intensity, dose, stabilised, even, seed)
+        units, response = source.q_units, drawn.response
+        return Prepared(drawn.binner, units, intensity, response, dose, stabilised, even, seed)
 
     def _train(
         self, prepared: Prepared, chance: torch.Generator

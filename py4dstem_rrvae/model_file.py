@@ -18,6 +18,7 @@ from .core.bins import Detector, Grid
 from .core.fine_mean import FineMean
 from .core.intensity import Intensity
 from .core.model import LatentModel
+from .core.response import Response
 from .core.training import History
 
 KEY = "py4dstem_rrvae"
@@ -38,6 +39,8 @@ class Fitted:
         Bins, in `q_units`.
     intensity
         Intensity scale, with the gain of the scan trained on.
+    response
+        Of the camera.
     dose : float
         Mean summed intensity per pattern.
     angle_offset : float
@@ -51,6 +54,7 @@ class Fitted:
     q_units: str
     grid: Grid
     intensity: Intensity
+    response: Response
     dose: float
     angle_offset: float
     mean: FineMean | None = None
@@ -78,6 +82,7 @@ def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: 
         "q_units": fitted.q_units,
         "grid": asdict(fitted.grid),
         "intensity": {"kind": fitted.intensity.kind, "gain": fitted.intensity.gain},
+        "response": asdict(fitted.response),
         "dose": fitted.dose,
         "angle_offset": fitted.angle_offset,
         "history": asdict(history),
@@ -132,6 +137,7 @@ def _restore(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted
         header["q_units"],
         recipe.grid(**header["grid"]),
         Intensity(scale=tensors["intensity.scale"], **header["intensity"]),
+        Response(**header["response"]),
         header["dose"],
         header["angle_offset"],
         FineMean(tensors["mean.values"].numpy()) if "mean.values" in tensors else None,

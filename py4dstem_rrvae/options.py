@@ -61,6 +61,12 @@ def check_options(estimator: RRVAE) -> None:
             continue
         if not isinstance(number, Real) or not 0 < float(number) < np.inf:
             raise ValueError(f"{name} must be above 0 and finite; got {number!r}")
+    for name, positive in (("gain", True), ("offset", False)):
+        number = getattr(estimator, name)
+        usable = isinstance(number, Real) and not isinstance(number, bool) and np.isfinite(number)
+        if number is not None and not (usable and (number > 0 or not positive)):
+            wanted = "a number above 0" if positive else "a finite number"
+            raise ValueError(f"{name} must be {wanted}, or None; got {number!r}")
     if estimator.architecture == "coordinate" and estimator.mirror:
         raise ValueError('mirror=True is for architecture="polar"; got "coordinate"')
     if estimator.architecture == "polar" and estimator.noise != "learned":

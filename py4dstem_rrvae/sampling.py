@@ -17,6 +17,7 @@ from .core.bins import Grid, GridFor, PolarGrid
 from .core.defects import excess
 from .core.fine_mean import FineMean
 from .core.intensity import Intensity
+from .core.response import COUNTS, Response, estimate_response
 from .core.transform import BinTransform
 from .encoding import Binner
 from .frames import FloatArray, Frames
@@ -24,6 +25,8 @@ from .options import MIN_PATTERNS
 
 # Patterns that have to be held as they were recorded take no more.
 SAMPLE_BYTES = 2**28
+# Patterns that the camera's response is found from.
+RAW_SAMPLE = 512
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Drawn:
         For its detector.
     binned : Tensor, shape (n, R, A)
         Counts of the drawn patterns in bins.
-    counts : bool
-        Whether the patterns are counts.
+    response : Response
+        Of the camera.
     round : Tensor, shape (R, A)
         Bins of a pattern with the rings of their mean and the detector's defects.
     """
@@ -47,7 +50,7 @@ class Drawn:
     frames: Frames
     binner: Binner
     binned: Tensor
-    counts: bool
+    response: Response
     round: Tensor
 
 
@@ -63,6 +66,8 @@ class Prepared:
         Units of q.
     intensity
         Intensity scale.
+    response
+        Of the camera.
     dose : float
         Mean summed intensity per pattern.
     stabilised : Tensor, shape (n, R, A)
@@ -76,6 +81,7 @@ class Prepared:
     binner: Binner
     q_units: str
     intensity: Intensity
+    response: Response
     dose: float
     stabilised: Tensor
     round: Tensor
@@ -90,6 +96,8 @@ def draw(
     device: str = "auto",
     progress: str | None = None,
     refine: bool = False,
+    gain: float | None = None,
+    offset: float | None = None,
 ) -> Drawn:
     """Draw patterns, and bin them as they are read.
 
@@ -110,6 +118,8 @@ def draw(
         As in `RRVAE` and `blocks.walk`.
     refine
         Whether to look for a better centre than the frames'.
+    gain, offset
+        Of the camera, where they are known.
     """
     if frames.center is None or refine:
         where = frames.choose(affordable(frames, n), rng)
@@ -125,18 +135,23 @@ def draw(
     binned = binned[np.argsort(where)].to(binner.transform.device)
     sums = [part.sums for _, part in parts if part.sums is not None]
     total = reduce(add, [part.total for _, part in parts])
-    mean, beyond = _mean(binner.transform, total, len(where))
+    some = np.concatenate([part.some for _, part in parts])[:RAW_SAMPLE]
+    response = estimate_response(some, frames.mask, gain, offset) if len(some) > 1 else COUNTS
+    dark = response.dark_level
+    mean, beyond = _mean(binner.transform, total - len(where) * dark, len(where), response.gain)
     if sums:
-        mean, beyond = FineMean.of(reduce(add, sums)), None
-    binner = binner.knowing(mean)
-    binned = binner.evened(binned, np.sort(where))
+        mean, beyond = FineMean.of(reduce(add, sums)).less(dark), None
+    binner = binner.knowing(mean, dark)
+    binned = binner.evened(binned - binner.transform.dark, np.sort(where))
     even = binner.transform.round_pattern(mean, beyond)
-    return Drawn(frames, binner, binned, all(part.counts for _, part in parts), even)
+    return Drawn(frames, binner, binned, response, even)
 
 
-def _mean(transform: BinTransform, total: FloatArray, n: int) -> tuple[FineMean, FloatArray]:
+def _mean(
+    transform: BinTransform, total: FloatArray, n: int, gain: float
+) -> tuple[FineMean, FloatArray]:
     """Mean of n patterns of that ``total (H, W)``, and what defects of pixels add to it (H, W)."""
-    mean, noise = total / n, np.sqrt(np.maximum(total, 1)) / n
+    mean, noise = total / n, np.sqrt(gain * np.maximum(total, gain)) / n
     beyond = excess(mean, noise, transform.kept)
     return transform.fine_mean(mean - beyond), beyond
 

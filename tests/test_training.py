@@ -32,7 +32,7 @@ SCHEDULE = Schedule(max_epochs=8, batch_size=32, learning_rate=5e-3)
 def stabilised(frames, like=None):
     """Patterns on the scale that suits them, or others."""
     like = TRANSFORM(frames if like is None else like)
-    return choose_intensity("counts", like, True, TRANSFORM.weight)(TRANSFORM(frames))
+    return choose_intensity("counts", like, 1.0, TRANSFORM.weight)(TRANSFORM(frames))
 
 
 def round_of(patterns):

@@ -57,7 +57,7 @@ def test_a_sharp_disc_fills_its_bins_alike_wherever_the_beam_stands(frames, plac
 def test_square_bins_too(frames, places):
     grid = SquareGrid.for_detector(DETECTOR, WANDER)
     plain = BinTransform(DETECTOR, grid, wander=WANDER)
-    evened = plain.knowing(FineMean.of(plain.sums(frames, places)))
+    evened = plain.knowing(FineMean.of(plain.sums(frames, places)), 0.0)
     assert scatter(evened(frames, places)) < 0.05 * scatter(plain(frames, places))
 
 

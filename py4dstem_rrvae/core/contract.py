@@ -85,6 +85,11 @@ class LatentModel(nn.Module):
         A model with one noise for all leaves it.
         """
 
+    @property
+    def overdispersion(self) -> float:
+        """Variance of residuals over that of counts; 1 for a model that does not know the latter."""
+        return 1.0
+
     def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:
         """Estimate background and noise anew from another scan's ``patterns (n, R, A)``.
 

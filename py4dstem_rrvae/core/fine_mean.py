@@ -69,6 +69,10 @@ class FineMean:
         """The same, averaged over the angle."""
         return FineMean(np.repeat(self.values.mean(axis=1, keepdims=True), SECTORS, axis=1))
 
+    def less(self, offset: float) -> FineMean:
+        """The same without a constant intensity."""
+        return FineMean(self.values - offset)
+
     def on(self, detector: Detector) -> FloatArray:
         """The mean pattern (H, W) as the detector's pixels take it up."""
         cells = pixel_cells(detector, len(self.values))

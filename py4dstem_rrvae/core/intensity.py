@@ -6,9 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 IntensityKind = Literal["counts", "sqrt", "linear", "log"]
@@ -97,17 +95,10 @@ class Intensity:
         return scale * stabilised
 
 
-def are_counts(frames: NDArray[np.generic]) -> bool:
-    """Whether `frames` hold whole numbers from 0 up."""
-    if frames.size == 0 or frames.min() < 0:
-        return False
-    return frames.dtype.kind in "ui" or bool(np.all(frames == np.rint(frames)))
-
-
 def choose_intensity(
-    kind: IntensityKind, binned: Tensor, counts: bool, weight: Tensor
+    kind: IntensityKind, binned: Tensor, gain: float, weight: Tensor
 ) -> Intensity:
-    """Find scale and gain for a sample of binned patterns.
+    """Find the scale for a sample of binned patterns.
 
     Parameters
     ----------
@@ -115,13 +106,12 @@ def choose_intensity(
         The scale wanted.
     binned : Tensor, shape (n, R, A)
         Intensities summed into bins.
-    counts
-        Whether they are counts; their gain is then 1.
+    gain : float
+        Detector units per electron.
     weight : Tensor, shape (R, A)
         Share that is seen of each bin.
     """
     mean = binned.mean(dim=0)
-    gain = 1.0 if counts else _estimated_gain(binned)
     if kind == "counts":
         ring = (mean * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
         return Intensity(kind, ((ring.clamp(min=0) + FEW_ELECTRONS * gain) * gain).sqrt(), gain)
@@ -133,13 +123,3 @@ def choose_intensity(
         scale = mean.new_tensor(gain)
     usable = bool(torch.isfinite(scale) & (scale > 0))
     return Intensity(kind, scale if usable else torch.ones_like(scale), gain)
-
-
-def _estimated_gain(binned: Tensor) -> float:
-    # Counting noise of gain g has variance / mean = g in every bin; what the specimen adds only
-    # raises it, so a low quantile over the well-filled bins is nearest to g.
-    mean = binned.mean(dim=0)
-    filled = mean >= mean.median()
-    ratio = binned.var(dim=0)[filled] / mean[filled].clamp(min=1e-30)
-    gain = torch.quantile(ratio, 0.1).item()
-    return gain if np.isfinite(gain) and gain > 0 else 1.0

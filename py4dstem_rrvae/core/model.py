@@ -126,6 +126,15 @@ class PolarRRVAE(LatentModel):
         self.counted_noise.copy_(electrons / (electrons + FEW_ELECTRONS))
 
     @property
+    def overdispersion(self) -> float:
+        """Variance of residuals over that of counts, mean over the counted electrons."""
+        if not self.counts:
+            return 1.0
+        share = self.dof * self.level / self.level.sum()
+        ratio = self.noise_variance / self.counted_noise.clamp(min=1e-9)
+        return ((share * ratio).sum() / share.sum()).item()
+
+    @property
     def _masked(self) -> bool:
         return self.partial.numel() > 0
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import erfc, sqrt
 from typing import Any, Literal, NamedTuple
 
@@ -39,6 +39,8 @@ FEW_CELLS = 5000
 FEW_BRIGHT = 0.03
 # A pedestal must bring this much, in squared standard errors, to be preferred to none.
 EVIDENCE = 10.0
+# A gain by which the noise left by a model is off by more than this factor is replaced.
+FAR_OFF = 1.5
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ class Response:
         Detector units of a pixel that no electron hit. 0 where no pixel is dark enough to tell.
     readout : float
         Standard deviation of such a pixel, in detector units; 0 for counting cameras.
+    dark_level : float
+        Intensity at which a pixel would have no noise, below `offset` where the read-out adds some:
+        what is counted from here has a variance proportional to its mean, as electrons have.
     source : {"counted", "comb", "estimated", "given", "noise-free"}
         How the gain was found: the values are counts; all values are multiples of it; from the
         noise; by the user; or not at all, since there is no noise.
@@ -62,11 +67,30 @@ class Response:
     offset: float
     readout: float
     source: Source
+    dark_level: float = 0.0
+
+    def measured(self, overdispersion: float) -> Response:
+        """The response that a model's residuals speak for.
+
+        Parameters
+        ----------
+        overdispersion : float
+            Their variance over the one that this response promises. What was found before stays,
+            unless it was far off.
+        """
+        if self.source == "given" or 1 / FAR_OFF < overdispersion < FAR_OFF:
+            return self
+        source: Source = "noise-free" if self.noise_free else "estimated"
+        return replace(self, gain=self.gain * overdispersion, source=source)
 
     @property
     def noise_free(self) -> bool:
         """Whether the patterns vary less than counting noise of any credible dose."""
         return self.source == "noise-free"
+
+
+COUNTS = Response(1.0, 0.0, 0.0, "counted")
+"""Of a camera that counts."""
 
 
 class _Cells(NamedTuple):
@@ -119,24 +143,26 @@ def estimate_response(
     x = x - np.float32(offset or 0.0)
     cells = _cells(x, first, kept)
     if not len(cells.level):
-        return Response(gain or 1.0, offset or 0.0, 0.0, "given" if gain else "counted")
-    found, zero, readout, quiet = _noise(cells, gain)
+        source: Source = "given" if gain else "counted"
+        return Response(gain or 1.0, offset or 0.0, 0.0, source, offset or 0.0)
+    found, zero, readout, quiet, dark = _noise(cells, gain)
+    dark += offset or 0.0
     total = float((x.mean(axis=0, dtype=float)[kept] - zero).sum())
     told = zero if offset is None else offset
     if gain is not None:
-        return Response(float(gain), told, readout, "given")
+        return Response(float(gain), told, readout, "given", dark)
     step = _comb(x, kept)
     if total <= 0 and found <= 0:
-        return Response(1.0, told, readout, "counted")
+        return Response(1.0, told, readout, "counted", dark)
     least = max(total, 0.0) / min(MOST_ELECTRONS, MOST_PER_PIXEL * kept.sum())
     if found <= least or quiet > MOST_QUIET:
-        return Response(max(least, found), told, readout, "noise-free")
+        return Response(max(least, found), told, readout, "noise-free", dark)
     # In few cells structure is not told from noise well, and multiples are the better witness.
     most = 10.0 if len(cells.level) < FEW_CELLS else 1.5
     whole = step > 0 and 0.67 < found / step < most
     if whole and abs(zero) < step / 2 and readout < step / 4:
-        return Response(step, told, 0.0, "counted" if step == 1 else "comb")
-    return Response(found, told, readout, "estimated")
+        return Response(step, told, 0.0, "counted" if step == 1 else "comb", offset or 0.0)
+    return Response(found, told, readout, "estimated", dark)
 
 
 def _check(
@@ -213,8 +239,8 @@ def _cells(x: Samples, first: NDArray[np.int64], kept: Mask) -> _Cells:
     return _Cells(level, rough, mean, variance, pixel, 1 / overlap)
 
 
-def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, float]:
-    """Gain, offset, read-out noise, and the share of faint levels much quieter than these give."""
+def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, float, float]:
+    """Gain, offset, read-out noise, share of faint levels quieter than these give, dark level."""
     order = np.argsort(cells.level)
     dark = np.sort(cells.pixel[order[: max(100, len(order) // 32)]].astype(float))
     levels = _levels(cells, order, -np.inf)
@@ -231,7 +257,7 @@ def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, floa
             origin = anchor[:2]
     lone = (0.0, 0.0, 0.0) if gain else _sparse(cells, dark)
     if lone[0] > 0:
-        return (*lone, 0.0)
+        return (*lone, 0.0, lone[1] - lone[2] ** 2 / lone[0])
     for start in [gain] if gain else starts[::-1]:
         found, rest, peak = start, np.inf, None
         for _ in range(2):
@@ -251,8 +277,9 @@ def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, floa
         if apart:
             break
     found, zero, readout = best
-    quiet = _quiet(levels, origin, found)
-    return float(gain or found), float(zero), float(readout), quiet
+    quiet, used = _quiet(levels, origin, found), float(gain or found)
+    dark = origin[0] - origin[1] / used if used > 0 else zero
+    return used, float(zero), float(readout), quiet, float(dark)
 
 
 def _quiet(levels: FloatArray, origin: tuple[float, float], gain: float) -> float:

@@ -155,6 +155,8 @@ class BinTransform:
     mean : FineMean or None
         Of the scan, from `sums` or `fine_mean`: what the pixel grid does to it is then taken off
         each pattern.
+    offset : float
+        Intensity of a pixel without electrons, taken off first.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class BinTransform:
         device: torch.device | str = "cpu",
         wander: float = 0.0,
         mean: FineMean | None = None,
+        offset: float = 0.0,
     ) -> None:
         self.device = torch.device(device)
         # Apple's backend has no sparse matrices.
@@ -190,15 +193,17 @@ class BinTransform:
         self._size = int(before[0] + after[0] + 1), int(before[1] + after[1] + 1)
         self._phase: Callable[..., Phase] = lru_cache(maxsize=STEPS**2)(self._make_phase)
         self._seen: Callable[..., Tensor] = lru_cache(maxsize=SEEN_KEPT)(self._find_seen)
-        self._know(mean)
+        self._know(mean, offset)
 
-    def knowing(self, mean: FineMean) -> BinTransform:
-        """The same with a scan's mean; operators are shared."""
+    def knowing(self, mean: FineMean, offset: float) -> BinTransform:
+        """The same with a scan's mean and a camera's offset; operators are shared."""
         other = copy.copy(self)
-        other._know(mean)
+        other._know(mean, offset)
         return other
 
-    def _know(self, mean: FineMean | None) -> None:
+    def _know(self, mean: FineMean | None, offset: float) -> None:
+        self.offset = offset
+        self._dark = offset * self._common.area * (self._common.weight > 0)
         self.mean, self._flat = mean, torch.ones(self.grid.shape, device=self._host)
         if mean is not None:
             self._expected = lru_cache(maxsize=256)(lambda phase: phase.expected(mean).cpu())
@@ -221,14 +226,14 @@ class BinTransform:
     def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:
         """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
         if origins is None:
-            return (self._common.bin(frames) * self._flat).to(self.device)
+            return ((self._common.bin(frames) - self._dark) * self._flat).to(self.device)
         binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for place in self._places(origins):
             seen, windows = self._seen(place.corner, place.part), place.window(frames)
             if self.detector.mask is not None:
                 windows = np.where(self._kept_in(place.corner), windows, windows.dtype.type(0))
             binned[place.own] = place.phase(windows, seen)
-        binned = (binned * (self._common.weight > 0)).to(self.device)
+        binned = ((binned - self._dark) * (self._common.weight > 0)).to(self.device)
         return binned if self.mean is None else self.evened(binned, origins)
 
     def operators(
@@ -271,12 +276,23 @@ class BinTransform:
         return (self._common.bin(frame[None])[0] * self._flat).to(self.device)
 
     @property
+    def dark(self) -> Tensor:
+        """What the offset adds to the bins (R, A) that are used."""
+        return self._dark.to(self.device)
+
+    def uneven(self, binned: Tensor) -> Tensor:
+        """``binned (..., R, A)`` as they were before the rings of a round pattern were made even."""
+        return binned / self._flat.to(binned)
+
+    @property
     def kept(self) -> NDArray[np.bool_]:
         """Pixels (H, W) that the mask leaves."""
         return self._kept
 
     def evened(self, binned: Tensor, origins: FloatArray | None) -> Tensor:
         """``binned (B, R, A)`` without what the pixel grid does to the mean pattern at ``origins``.
+
+        The offset has been taken off.
 
         Where a disc's edge meets the pixels, its bins hold more or less as the beam moves by parts
         of a pixel: at 100 counts a pixel by several times the noise. The mean pattern is taken to
