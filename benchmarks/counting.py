@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which likelihood suits counts: square roots, plain counts, or Poisson.
+"""Which likelihood suits counts: ring by ring, square roots, plain counts, or Poisson.
 
 ``python -m benchmarks.counting [--seeds N] [--counts 50 200 ...] [--figure PNG]`` trains the same
 networks with the same schedule on rings of lobes (2-, 3- and 6-fold, else alike) and scores them on
@@ -19,18 +19,20 @@ import torch
 from torch import Tensor
 
 from py4dstem_rrvae import Frames, synthetic
-from py4dstem_rrvae.core import angle
-from py4dstem_rrvae.core.intensity import Intensity
-from py4dstem_rrvae.core.model import Background, PolarRRVAE, Start
+from py4dstem_rrvae.core.bins import PolarGrid
+from py4dstem_rrvae.core.intensity import Intensity, choose_intensity
+from py4dstem_rrvae.core.model import Background, PolarRRVAE
 from py4dstem_rrvae.core.training import Schedule, fit_model, split
 from py4dstem_rrvae.encoding import Binner
+from py4dstem_rrvae.estimator import _electrons
 
 from . import scores
 from .quality import Row, table
 
-KINDS = ("sqrt", "linear", "poisson")
+KINDS = ("counts", "sqrt", "linear", "poisson")
 LABELS = {
-    "sqrt": "Gaussian on 2 sqrt(n + 3/8) (default)",
+    "counts": "Gaussian on n over the root of its ring's mean, turn by Poisson (default)",
+    "sqrt": "Gaussian on 2 sqrt(n + 3/8)",
     "linear": "Gaussian on n",
     "poisson": "Poisson on n",
 }
@@ -45,9 +47,9 @@ class PoissonRRVAE(PolarRRVAE):
 
     log_mean: Tensor
 
-    def initialise(self, patterns: Tensor, background: Background, start: Start = "mean") -> None:
+    def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
         """Start at the mean counts of each ring."""
-        super().initialise(patterns, background, start)
+        super().initialise(patterns, background, even)
         self.register_buffer("log_mean", patterns.mean(dim=(0, 2)).clamp(min=1e-3).log())
         self.scale.fill_(1.0)
 
@@ -56,7 +58,7 @@ class PoissonRRVAE(PolarRRVAE):
         mean, log_variance = self.encoder(2 * (x + 0.375).sqrt())
         return mean, log_variance
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, exponent: float = 1.0) -> Tensor:  # noqa: ARG002, all is kept
         """Harmonics of the log-rate."""
         return self._over_mean(self.decoder(z, self.scale))
 
@@ -97,25 +99,31 @@ def found_by(kind: str, training: np.ndarray, fresh: np.ndarray, seed: int) -> F
     """Train with one likelihood and encode another draw."""
     height, width = training.shape[1:]
     center = ((height - 1) / 2, (width - 1) / 2)
-    binner = Binner.of(Frames(training, center), device="cpu")
+    # Whole rings: the summed rate would else depend on the turn.
+    binner = Binner.of(Frames(training, center), PolarGrid.inscribed, device="cpu")
+    transform = binner.transform
     positions = np.arange(len(training))
     counts, unseen = (binner.polar(frames, positions) for frames in (training, fresh))
-    size = counts.sub(counts.mean(dim=0)).square().mean().sqrt().item()
-    scale = {"sqrt": Intensity("sqrt"), "linear": Intensity("linear", size)}.get(kind)
-    x, y = (counts, unseen) if scale is None else (scale(counts), scale(unseen))
+    if kind == "poisson":
+        scale = Intensity("linear", torch.ones(()))
+    else:
+        scale = choose_intensity(kind, counts, 1.0, transform.weight)
+    x, y = scale(counts), scale(unseen)
 
     def new() -> PolarRRVAE:
         torch.manual_seed(seed)
-        transform = binner.transform
-        return (PoissonRRVAE if scale is None else PolarRRVAE)(2, transform.weight, transform.dof)
+        made = PoissonRRVAE if kind == "poisson" else PolarRRVAE
+        model = made(2, transform.weight, transform.dof, kind == "counts")
+        electrons = _electrons(x, scale, transform.weight)
+        if electrons is not None:
+            model.know_counts(electrons)
+        return model
 
-    parts = split(x, torch.Generator().manual_seed(seed))
-    model, _ = fit_model(partial(new), parts, None, Schedule(45, 64, 5e-3, 1.0), seed, False)
+    parts, schedule = split(x, torch.Generator().manual_seed(seed)), Schedule(45, 64, 5e-3, 1.0)
+    model, _ = fit_model(partial(new), parts, None, parts[0].mean(dim=0), schedule, seed, False)
     with torch.inference_mode():
-        z, _ = model.encode(y)
-        _, turned = model.log_density(y, model.decode(z))
-        theta = angle.peak(turned, 24 * (turned.shape[-1] - 1))
-    return Found(z.double().numpy(), theta.double().numpy())
+        fit = model.fit(y)
+    return Found(fit.z.double().numpy(), fit.theta.double().numpy())
 
 
 def compare(counts: float, seed: int) -> list[Row]:
@@ -146,7 +154,7 @@ def draw(rows: list[Row], path: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     doses = sorted({float(row["counts"]) for row in rows})
-    for kind, marker in zip(KINDS, "os^", strict=True):
+    for kind, marker in zip(KINDS, "dos^", strict=True):
         own = [
             [row for row in rows if row["likelihood"] == LABELS[kind] and float(row["counts"]) == d]
             for d in doses

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import NMF, PCA
 
 from py4dstem_rrvae import RRVAE, Frames, describe
-from py4dstem_rrvae.core.training import HELD_OUT, trial
-from py4dstem_rrvae.schedule import schedule_of
+from py4dstem_rrvae.core.training import HELD_OUT
 
 from . import scores, worker
 from .invariants import Bispectrum, ComDarkField, Geometry, Zernike, strongest_turn
@@ -38,9 +37,6 @@ class Ours:
         history = self.model.history_
         n = round((1 - HELD_OUT) * len(train))
         self.shown = len(history.train_loss) * n
-        if history.background_start is not None:  # chosen by two short trials
-            pilot, few = trial(schedule_of(self.model, n), n)
-            self.shown += 2 * pilot.max_epochs * few
 
     def _frames(self, patterns: np.ndarray) -> np.ndarray | Frames:
         return patterns if self.geometry is None else Frames(patterns, **self.geometry)

@@ -42,7 +42,7 @@ class PlainVAE(PolarRRVAE):
     """Patterns decoded as they lie: the likelihood at turn zero instead of over all turns."""
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor) -> None:
-        super().__init__(latent_dim, weight, dof)
+        super().__init__(latent_dim, weight, dof, counts=False)
         pooled = self.encoder.features
         self.encoder = PlainEncoder(pooled, latent_dim)  # type: ignore[assignment]
 
@@ -53,8 +53,10 @@ class PlainVAE(PolarRRVAE):
             self._track_noise(still)
         return still
 
-    def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
-        return harmonics, torch.zeros(len(x))
+    def turn_density(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        only_zero = torch.zeros(len(x), harmonics.shape[-1], dtype=harmonics.dtype)
+        only_zero[:, 1] = 1.0
+        return only_zero
 
     def _drift(self, harmonics: Tensor, change: Tensor) -> Tensor:  # noqa: ARG002, nothing can turn
         return torch.zeros(len(harmonics))
@@ -69,7 +71,7 @@ class Plain:
         height, width = train.shape[1:]
         frames = Frames(train, ((height - 1) / 2, (width - 1) / 2))
         self.binner = Binner.of(frames, device="cpu")
-        self.intensity = Intensity("sqrt")
+        self.intensity = Intensity("sqrt", torch.ones(()))
         transform = self.binner.transform
 
         def new() -> PlainVAE:
@@ -78,7 +80,8 @@ class Plain:
 
         parts = split(self._polar(train), torch.Generator().manual_seed(seed))
         schedule = schedule_of(RRVAE(max_epochs=epochs), len(parts[0]))
-        self.model, self.history = fit_model(partial(new), parts, "mean", schedule, seed)
+        mean = parts[0].mean(dim=0)
+        self.model, self.history = fit_model(partial(new), parts, "mean", mean, schedule, seed)
         self.shown = len(self.history.train_loss) * len(parts[0])
 
     def _polar(self, frames: np.ndarray) -> Tensor:

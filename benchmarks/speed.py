@@ -92,7 +92,7 @@ class Sample:
     def model(self) -> LatentModel:
         """A new one, initialised."""
         model = _new_model(Recipe(2), self.prepared.binner.transform, 0)
-        model.initialise(self.parts[0], "auto")
+        model.initialise(self.parts[0], "auto", self.prepared.round)
         return model
 
 

@@ -47,7 +47,7 @@ def waves(origins: Array) -> Array:
 
 def explained(binned: Tensor, origins: Array, independent: float) -> float:
     """What `waves` explain of ``binned (n, R, A)`` per pattern, beyond noise alone."""
-    flat = Intensity("sqrt")(binned).flatten(1).double().numpy()
+    flat = Intensity("sqrt", torch.ones(()))(binned).flatten(1).double().numpy()
     functions = waves(origins)
     parts = functions.T @ (flat - flat.mean(axis=0))
     return float(((parts**2).sum() - functions.shape[1] * independent) / len(flat))

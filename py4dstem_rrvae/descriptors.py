@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .blocks import Positions
 from .core.autocorrelation import PolarBins, SymmetryKind
-from .core.bins import BinOperator
+from .core.bins import BinOperator, PolarGrid
 from .core.symmetry import ORDERS, symmetry
 from .encoding import Binner
 from .frames import FloatArray, Frames
@@ -113,8 +113,13 @@ def describe(
         raise ValueError(f'background must be "none" or "mean"; got {background!r}')
     n = FIRST_LOOK if background == "none" else MEAN_SAMPLE
     source = Frames.of(frames, center=center, mask=mask)
-    drawn = draw(source, n, np.random.default_rng(0), device=device)
-    still = None if background == "none" else drawn.binned.mean(dim=0).cpu()
+    # A turn takes what lies in the corners off the detector.
+    rng = np.random.default_rng(0)
+    drawn = draw(source, n, rng, PolarGrid.inscribed, device, seek_defects=False)
+    still = None
+    if background == "mean":
+        transform = drawn.binner.transform
+        still = (transform.uneven(drawn.binned.mean(dim=0)) + transform.dark).cpu()
     scorer = Scorer(drawn.binner, kind, 1.0 if drawn.response.source == "counted" else None, still)
     source = drawn.frames
     rows = source.gather(scorer, progress="symmetry" if progress else None)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .blocks import Positions
 from .codes import pack
-from .core.bins import BinOperator, Detector, Grid, PolarGrid, center_of_mass
+from .core.bins import BinOperator, Detector, Grid, GridFor, PolarGrid, center_of_mass
 from .core.device import choose_device
 from .core.fine_mean import FineMean, FineSums
 from .core.inference import Inference
@@ -95,21 +95,21 @@ class Binner:
     def of(
         cls,
         frames: Frames,
-        grid: Grid | type[Grid] = PolarGrid,
+        grid: Grid | GridFor = PolarGrid.for_detector,
         device: str = "auto",
         detector: Detector | None = None,
         mean: FineMean | None = None,
         offset: float = 0.0,
     ) -> Binner:
-        """For frames whose centre is known; a kind of grid is made to suit their detector.
+        """For frames whose centre is known; what makes grids is given their detector.
 
         `detector` is theirs unless given: patterns of the scan trained on are counted from the
         centre that this scan had.
         """
         detector = detector or frames.detector()
         wander = frames.wander(detector)
-        if isinstance(grid, type):
-            grid = grid.for_detector(detector, wander)
+        if callable(grid):
+            grid = grid(detector, wander)
         return cls(detector, grid, frames.origins(), wander, device, mean, offset)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -239,7 +239,8 @@ def redraw(
     # Bins share pixels, so that noise drawn bin by bin would be too strong.
     # Apple's backend has no sparse matrices.
     host = "cpu" if clean.device.type == "mps" else clean.device
-    mean = intensity.expected(clean, transform.dof / transform.grid.shape[1])
+    mean = transform.uneven(intensity.expected(clean, transform.dof / transform.grid.shape[1]))
     expected = transform.unfold(mean.to(host).clamp(min=0) / intensity.gain).cpu()
     counted = (torch.poisson(expected, chance).numpy() for _ in range(draws))
-    return [intensity(intensity.gain * transform(one)).to(clean.device) for one in counted]
+    frames = (intensity.gain * one + transform.offset for one in counted)
+    return [intensity(transform(one)).to(clean.device) for one in frames]

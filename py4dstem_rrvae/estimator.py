@@ -22,7 +22,7 @@ from . import model_file
 from .adoption import check_fits, place, refit
 from .codes import Codes
 from .core.architectures import Architecture, Recipe
-from .core.bins import Grid
+from .core.bins import Grid, GridFor
 from .core.calibration import calibrate
 from .core.coordinate import NoiseKind
 from .core.intensity import COUNTED, Intensity, IntensityKind, choose_intensity
@@ -450,7 +450,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _refines(self) -> bool:
         return isinstance(self.center, str)
 
-    def _draw(self, frames: Frames, rng: np.random.Generator, grid: Grid | type[Grid]) -> Drawn:
+    def _draw(self, frames: Frames, rng: np.random.Generator, grid: Grid | GridFor) -> Drawn:
         progress = "sample" if self.progress else None
         return draw(
             frames,
@@ -479,7 +479,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if len(source) < least:
             raise ValueError(f"{caller} needs at least {least} patterns; got {len(source)}")
         rng = generator(self.random_state)
-        drawn = self._draw(source, rng, self._recipe.grid)
+        drawn = self._draw(source, rng, self._recipe.grid.for_detector)
         check_capacity(self.latent_dim, drawn.binned)
         check_variety(drawn.binned)
         kind, weight = cast(IntensityKind, self.intensity), drawn.binner.transform.weight

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .core.bins import Grid, PolarGrid
+from .core.bins import Grid, GridFor, PolarGrid
 from .core.defects import defects
 from .core.fine_mean import FineMean
 from .core.intensity import Intensity
@@ -91,7 +91,7 @@ def draw(
     frames: Frames,
     n: int,
     rng: np.random.Generator,
-    grid: Grid | type[Grid] = PolarGrid,
+    grid: Grid | GridFor = PolarGrid.for_detector,
     device: str = "auto",
     progress: str | None = None,
     refine: bool = False,
@@ -113,7 +113,7 @@ def draw(
     rng
         Source of chance.
     grid
-        Bins, or the kind of them, which then suit the detector.
+        Bins, or what makes them to suit the detector.
     device, progress
         As in `RRVAE` and `blocks.walk`.
     refine
@@ -151,7 +151,7 @@ def draw(
     if sums:
         mean = FineMean.of(reduce(add, sums)).less(dark)
     binner = binner.knowing(mean, dark)
-    binned = binner.evened(binned - dark * transform.area, np.sort(where))
+    binned = binner.evened(binned - binner.transform.dark, np.sort(where))
     return Drawn(frames, binner, binned, response, binner.transform.round_pattern(mean))
 
 

@@ -116,19 +116,27 @@ def harmonics(orders, amplitude=30.0, rings=4, highest=31):
     return values
 
 
+def fold(decoded, true=None, **options):
+    """Of a pattern that is true, without noise, where another one was decoded."""
+    overlap = ((decoded if true is None else true) * decoded.conj()).sum(dim=1)
+    overlap[:, 0] = 0
+    log_likelihood = torch.nn.functional.pad(overlap, (0, 1))
+    return angle.fold(log_likelihood, torch.zeros(len(decoded)), decoded, **options).item()
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 8, 10, 12])
 def test_fold_of_exactly_n_fold_harmonics(n):
-    assert angle.fold(harmonics([n, 2 * n])).item() == n
+    assert fold(harmonics([n, 2 * n])) == n
 
 
 @pytest.mark.parametrize(("orders", "n"), [([2, 3], 1), ([4, 6], 2), ([6, 9], 3), ([4, 12], 4)])
 def test_fold_is_the_common_divisor_of_the_orders(orders, n):
-    assert angle.fold(harmonics(orders)).item() == n
+    assert fold(harmonics(orders)) == n
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 0.05])
 def test_fold_is_zero_without_structure_above_the_noise(amplitude):
-    assert angle.fold(harmonics(range(1, 32), amplitude)).item() == 0
+    assert fold(harmonics(range(1, 32), amplitude)) == 0
 
 
 def test_a_faint_pattern_is_not_taken_for_symmetric():
@@ -136,19 +144,26 @@ def test_a_faint_pattern_is_not_taken_for_symmetric():
     faint = harmonics([1, 2, 3])
     energy = 2 * faint[..., 1:].abs().square().sum(dim=1)
     faint[..., 1:4] *= (12 / energy[0, :3]).sqrt()
-    assert angle.fold(faint).item() == 1
+    assert fold(faint) == 1
 
 
 def test_fold_ignores_a_break_of_symmetry_below_the_noise():
-    assert angle.fold(harmonics([6]) + harmonics([1], 0.2)).item() == 6
+    assert fold(harmonics([6]) + harmonics([1], 0.2)) == 6
 
 
 def test_fold_notices_a_break_of_symmetry_above_the_noise():
-    assert angle.fold(harmonics([6]) + harmonics([1], 10.0)).item() == 1
+    assert fold(harmonics([6]) + harmonics([1], 10.0)) == 1
 
 
 def one_fold(n=1):
     return torch.tensor([n])
+
+
+@pytest.mark.parametrize("orders", [17, 33, 65])
+def test_a_grid_that_holds_one_peak_of_a_pattern_holds_all(orders):
+    n = angle.grid_size(torch.zeros(1, orders))
+    assert all(n % fold == 0 for fold in angle.FOLDS)
+    assert n >= 7 * (orders - 1)
 
 
 @pytest.mark.parametrize("height", [20.0, 1e3, 1e5, 1e7])

@@ -30,8 +30,8 @@ def elsewhere(request):
     estimator = RRVAE(device="cpu", progress=False, **request.param)
     prepared = estimator._prepare(synthetic.lobes(128, size=24).frames, 0)
     x = prepared.stabilised
-    model = _new_model(estimator._recipe, prepared.binner.transform, 0)
-    model.initialise(x, "auto", "mean")
+    model = _new_model(estimator._recipe, prepared.binner.transform, None, 0)
+    model.initialise(x, "auto", prepared.round)
     return model.to("meta"), x.to("meta"), schedule_of(estimator, len(x))
 
 

@@ -49,14 +49,14 @@ def test_orders_keep_the_share_of_their_promise():
     harmonics[0, :, 1] = torch.tensor([1j, 2.0])
     harmonics[0, 0, 2] = 0.3
     variance = torch.tensor([1.0, 4.0]).double()
-    got = evidence.without_noise(harmonics, variance, torch.tensor(0.5))
+    got = harmonics * evidence.kept_share(harmonics, variance, torch.tensor(0.5))
     # Order 1 promises 1 / 1 + 4 / 4 nats, order 2 only 0.09; order 0 has no angle.
     np.testing.assert_allclose(got[..., 0], harmonics[..., 0])
     np.testing.assert_allclose(got[..., 1], 0.75 * harmonics[..., 1])
     assert (got[..., 2:] == 0).all()
-    same = evidence.without_noise(harmonics, variance, torch.tensor(0.0))
-    assert torch.equal(same, harmonics)
-    half = evidence.without_noise(harmonics, variance, torch.tensor(0.5), 0.5)
+    all_of_it = evidence.kept_share(harmonics, variance, torch.tensor(0.0))
+    assert (all_of_it == 1).all()
+    half = harmonics * evidence.kept_share(harmonics, variance, torch.tensor(0.5), 0.5)
     np.testing.assert_allclose(half[..., 1], math.sqrt(0.75) * harmonics[..., 1])
 
 

@@ -31,6 +31,15 @@ def test_products_have_their_gradients(leading):
     )
 
 
+def test_coverage_tells_whole_rings_from_the_others():
+    weight = torch.ones(4, 8)
+    weight[1, 3], weight[3] = 0.5, 0.0
+    coverage = likelihood.Coverage.of(weight)
+    assert coverage.weight is weight
+    assert coverage.whole.tolist() == [1, 0, 1, 0]
+    assert coverage.partial.tolist() == [1, 3]
+
+
 def test_drift_has_its_gradient():
     assert gradcheck(
         lambda decoded, change: likelihood.drift(decoded, change, numbers()),

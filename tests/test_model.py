@@ -31,9 +31,14 @@ def mask_of(kind):
 
 
 def new_model(kind="plain", latent_dim=3, mirror=False):
-    """Untrained, in float64, with every number that a formula could drop set to its own value."""
+    """Untrained, in float64, with every number that a formula could drop set to its own value.
+
+    All bins of a ring have one variance.
+    """
     detector = Detector((24, 24), (11.5, 11.5), np.eye(2), mask_of(kind))
-    model = _new_model(Recipe(latent_dim, mirror=mirror), BinTransform(detector, GRID), 0)
+    model = _new_model(
+        Recipe(latent_dim, mirror=mirror, intensity="sqrt"), BinTransform(detector, GRID), None, 0
+    )
     model = model.double().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -226,8 +231,8 @@ def test_adopting_a_scan_recovers_its_background(trained, unseen):
     clean, kept = copy.deepcopy(model), x.mean(dim=0) > 3
     # What another detector could add: brighter on one side.
     added = 2.0 * kept * (1 + torch.cos(2 * math.pi * torch.arange(x.shape[-1]) / x.shape[-1]))
-    clean.adopt_scan(x, "auto")
-    model.adopt_scan(x + added, "auto")
+    clean.adopt_scan(x, "auto", x.mean(dim=0))
+    model.adopt_scan(x + added, "auto", x.mean(dim=0))
     gained = (model.background - clean.background).detach()
     assert (gained - added).square().mean().sqrt() < 0.1 * added.square().mean().sqrt()
     one, other = clean.infer(x), model.infer(x + added)
@@ -239,31 +244,31 @@ def test_adopting_a_scan_of_few_turns_does_not_take_the_patterns_for_background(
     scan = synthetic.Patterns(np.random.default_rng(0).poisson(frames), *[None] * 5)
     model, x = scan_of(trained, scan)
     want = model.infer(x)
-    model.adopt_scan(x, "auto")
+    model.adopt_scan(x, "auto", x.mean(dim=0))
     assert (model.infer(x).z - want.z).abs().median() < 0.05 * want.z.std()
-    model.adopt_scan(x, "mean")
+    model.adopt_scan(x, "mean", x.mean(dim=0))
     assert (model.infer(x).z - want.z).abs().median() > 0.4 * want.z.std()
 
 
 def test_adopting_the_scan_trained_on_changes_little(trained, lobes):
     model, x = scan_of(trained, lobes)
     before = model.infer(x)
-    model.adopt_scan(x, "auto")
+    model.adopt_scan(x, "auto", x.mean(dim=0))
     after = model.infer(x)
     assert (before.z - after.z).abs().median() < 0.05 * before.z.std()
     assert after.error.mean().item() == pytest.approx(before.error.mean().item(), rel=0.05)
 
 
 def test_choices_of_background():
-    x = normal(20, *GRID.shape) + torch.linspace(0, 5, 32)
+    x, even = normal(20, *GRID.shape) + torch.linspace(0, 5, 32), normal(*GRID.shape, seed=3)
     for background, want in [
         (None, torch.zeros(6, 32)),
         ("mean", x.mean(dim=0)),
-        ("auto", x.mean(dim=0)),
-        ("radial", x.mean(dim=(0, 2))[:, None].expand(6, 32)),
+        ("auto", even),
+        ("radial", even),
     ]:
         model = new_model()
-        model.initialise(x, background)
+        model.initialise(x, background, even)
         np.testing.assert_allclose(model.background.detach(), want, atol=1e-12)
         assert model.background.requires_grad == (background == "auto")
 
@@ -300,7 +305,9 @@ def test_building_a_model_leaves_the_global_generator_alone():
 def test_a_model_follows_from_its_seed():
     detector = Detector((24, 24), (11.5, 11.5), np.eye(2))
     transform = BinTransform(detector, GRID)
-    one, same, other = (_new_model(Recipe(2), transform, seed).state_dict() for seed in (0, 0, 1))
+    one, same, other = (
+        _new_model(Recipe(2), transform, None, seed).state_dict() for seed in (0, 0, 1)
+    )
     assert all(torch.equal(one[k], same[k]) for k in one)
     assert not torch.equal(one["decoder.input.weight"], other["decoder.input.weight"])
 
@@ -318,12 +325,12 @@ def test_inference_changes_no_weight(trained, unseen):
 def test_other_architectures_must_keep_the_contract():
     x, model = torch.zeros(1), LatentModel()
     calls = {
-        "initialise": (x, None),
+        "initialise": (x, None, x),
         "elbo_terms": (x, x),
         "measure_noise": (x,),
         "bin_noise": (),
         "set_weight": (x, x),
-        "adopt_scan": (x, None),
+        "adopt_scan": (x, None, x),
         "encode": (x,),
         "expected": (x, x),
         "infer": (x,),

@@ -35,8 +35,11 @@ def test_file_keeps_the_geometry(few, tmp_path):
     assert (fitted.detector.center, fitted.q_units) == ((7.1, 8.2), "A^-1")
     np.testing.assert_array_equal(fitted.detector.matrix, matrix)
     np.testing.assert_array_equal(fitted.detector.mask, mask)
-    for name in ("grid", "intensity", "dose", "angle_offset"):
+    for name in ("grid", "response", "dose", "angle_offset"):
         assert getattr(fitted, name) == getattr(estimator.fitted_, name)
+    one, other = fitted.intensity, estimator.fitted_.intensity
+    assert (one.kind, one.gain) == (other.kind, other.gain)
+    assert torch.equal(one.scale, other.scale)
 
 
 def test_file_keeps_the_zero_of_the_angle(one_sided, tmp_path):
@@ -89,8 +92,8 @@ def rewritten(path, change):
 def test_model_of_a_later_format_is_refused(quick, tmp_path):
     path = tmp_path / "model.rrvae"
     quick.save(path)
-    rewritten(path, lambda header: header.replace('"format": 6', '"format": 99'))
-    with pytest.raises(ValueError, match=r"has model format 99; this version .* reads format 6"):
+    rewritten(path, lambda header: header.replace('"format": 7', '"format": 99'))
+    with pytest.raises(ValueError, match=r"has model format 99; this version .* reads format 7"):
         RRVAE.load(path)
 
 

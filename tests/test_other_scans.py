@@ -47,7 +47,7 @@ def test_a_detector_of_coarser_pixels_gives_the_same_latents(background, fine):
 def test_a_detector_that_sees_less_than_the_model_is_refused(fine):
     frames, estimator, _ = fine
     with pytest.raises(
-        ValueError, match=r"sees q up to 0\.504 A\^-1; the circle .* ends at 0\.252"
+        ValueError, match=r"sees q up to 0\.504 A\^-1 all round; the circle .* ends at 0\.252"
     ):
         estimator.encode(coarse(frames, Q_SIZE))
 
@@ -151,5 +151,6 @@ def test_a_camera_that_sees_less_is_refused_in_one_sentence(on_camera):
     estimator, _ = on_camera("48 pixels")
     _, frames = recorded("96 pixels", 8, 1)
     less = Frames(frames.patterns, frames.center, 0.5 * frames.matrix, q_units="A^-1")
-    with pytest.raises(ValueError, match=r"the model sees q up to .* A\^-1; the circle on this"):
+    refused = r"the model sees q up to .* A\^-1 all round; the circle on this"
+    with pytest.raises(ValueError, match=refused):
         estimator.encode(less, background="refit")

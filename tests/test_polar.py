@@ -182,9 +182,8 @@ def test_wandering_origins_leave_every_used_bin_filled_under_a_mask():
     frames[:, ~beam_stop()] = 1e6
     transform = BinTransform(detector(mask=beam_stop()), grid, wander=2.0)
     used = transform.weight.numpy() > 0
-    got = transform(frames, origins).numpy()
-    for origin, polar in zip(origins, got, strict=True):
-        plain = polar_of(np.full((1, 32, 32), 3.0), detector(center=tuple(origin)), grid)[0]
+    plain = polar_of(np.full((1, 32, 32), 3.0), detector(), grid)[0]
+    for polar in transform(frames, origins).numpy():
         np.testing.assert_allclose(polar, np.where(used, plain, 0), rtol=1e-4)
 
 
@@ -250,10 +249,70 @@ def test_any_dtype_and_byte_order(dtype):
 
 
 def test_grid_follows_the_size_of_the_circle_in_pixels():
+    small = PolarGrid.inscribed(detector((16, 16), matrix=0.3 * np.eye(2)))
+    assert (small.radius_max, small.shape) == (pytest.approx(8 * 0.3), (6, 32))
+    large = PolarGrid.inscribed(detector((256, 200)))
+    assert (large.radius_max, large.shape) == (pytest.approx(100.0), (36, 64))
+
+
+def test_grid_reaches_into_the_corners():
+    # Outside the inscribed circle of radius 1, 1 - 4 / pi arccos(1 / r) of a circle is left.
+    farthest = 1 / math.cos(math.pi / 4 * 15 / 16)
     small = PolarGrid.for_detector(detector((16, 16), matrix=0.3 * np.eye(2)))
-    assert (small.radius_max, small.shape) == (pytest.approx(8 * 0.3), (7, 32))
-    large = PolarGrid.for_detector(detector((256, 200)))
-    assert (large.radius_max, large.shape) == (pytest.approx(100.0), (32, 64))
+    assert small.radius_max == pytest.approx(8 * 0.3 * farthest, rel=0.005)
+    assert small.shape == (8, 32)
+    wandering = PolarGrid.for_detector(detector((16, 16)), wander=2.0)
+    assert wandering.radius_max == pytest.approx(6 * farthest, rel=0.005)
+
+
+CROPPED = detector((32, 40), (11.3, 21.0), ELLIPSE)
+
+
+@pytest.mark.parametrize("wander", [0.0, 1.5])
+@pytest.mark.parametrize("geometry", [detector(), CROPPED], ids=["square", "cropped"])
+def test_covered_is_the_share_of_a_circle_on_the_detector_wherever_the_centre_goes(
+    geometry, wander
+):
+    angle = 2 * np.pi * np.arange(20_000) / 20_000
+    circle = np.linalg.inv(geometry.matrix) @ [np.cos(angle), np.sin(angle)]
+    moves = np.array([(i, j) for i in (-wander, wander) for j in (-wander, wander)])
+    radii = np.array([3.0, 12.0, 15.0, 17.0, 20.0, 40.0])
+    for radius, share in zip(radii, geometry.covered(radii, wander), strict=True):
+        pixel = np.rint(
+            radius * circle + np.reshape(geometry.center, (2, 1)) + moves[:, :, None]
+        )  # (4, 2, n)
+        on = ((pixel >= 0) & (pixel < np.reshape(geometry.shape, (2, 1)))).all(axis=(0, 1))
+        assert share == pytest.approx(on.mean(), abs=0.006)
+
+
+@pytest.mark.parametrize("wander", [0.0, 1.5])
+def test_the_seen_radius_is_the_last_one_of_which_a_sixteenth_is_covered(wander):
+    radius = CROPPED.seen_radius(wander)
+    assert radius > 1.3 * CROPPED.inscribed_radius(wander)
+    inside, outside = CROPPED.covered(np.array([0.99, 1.01]) * radius, wander)
+    assert inside >= 1 / 16 - 0.003 and outside < 1 / 16
+    beyond = np.linspace(1.01, 2, 50) * radius
+    assert (CROPPED.covered(beyond, wander) < 1 / 16).all()
+
+
+def test_weight_is_the_share_of_each_bin_that_lies_on_the_detector():
+    """The same detector as part of a larger one, on which every bin is whole."""
+    grid = PolarGrid.for_detector(CROPPED)
+    larger = detector((132, 140), (61.3, 71.0), ELLIPSE)
+    there = np.zeros(larger.shape)
+    there[50:82, 50:90] = 1.0
+    area = polar_of(np.ones((1, 132, 140)), larger, grid)[0]
+    share = polar_of(there[None], larger, grid)[0] / area
+    operator = BinOperator(CROPPED, grid)
+    # Pixels beyond the detector are cut into 4 x 4 parts, however near.
+    np.testing.assert_allclose(operator.area, area, rtol=0.1)
+    weight = operator.weight.numpy()
+    clear = np.abs(share - 0.2) > 0.01
+    np.testing.assert_allclose(weight[clear], np.where(share < 0.2, 0, share)[clear], atol=0.05)
+    assert (weight == 0).any() and (weight == 1).any() and ((weight > 0) & (weight < 1)).any()
+    # And what is left of a bin is scaled up to all of it.
+    even = polar_of(np.full((1, 32, 40), 7.0), CROPPED, grid)[0]
+    np.testing.assert_allclose(even, np.where(weight > 0, 7.0 * operator.area, 0), rtol=1e-5)
 
 
 def test_circle_fits_the_narrower_side_of_unequal_pixels():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -204,6 +205,8 @@ class SquareGrid:
 
 
 Grid = PolarGrid | SquareGrid
+GridFor = Callable[[Detector, float], Grid]
+"""Makes a grid to suit a detector on which the centre wanders so many pixels."""
 
 
 class BinOperator:
@@ -279,7 +282,8 @@ class BinOperator:
     def _spread(self) -> Tensor:
         # Only made where it is used: a wandering beam has hundreds of operators that never render.
         full = _share_of_pixels(self.detector, self.grid)
-        area = full.sum(axis=1).A1
+        # What lies beyond the detector takes its part of a bin's counts along.
+        area = self.area.cpu().double().numpy().ravel()
         density = np.divide(1.0, area, out=np.zeros_like(area), where=area > 0)
         return _torch_csr((sparse.diags(density) @ full).T, self._sum.device)
 

@@ -37,9 +37,10 @@ def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     kept : ndarray of bool, shape (H, W)
         Pixels that a mask leaves; the others are neither looked at nor compared with.
     """
+    # Mirrored about the outermost pixels, which are then no neighbours of themselves.
     low, high = (np.where(kept, electrons, fill) for fill in (np.inf, -np.inf))
-    brightest = ndimage.maximum_filter(high, footprint=_NEIGHBOURS, mode="nearest")
-    darkest = ndimage.minimum_filter(low, footprint=_NEIGHBOURS, mode="nearest")
+    brightest = ndimage.maximum_filter(high, footprint=_NEIGHBOURS, mode="mirror")
+    darkest = ndimage.minimum_filter(low, footprint=_NEIGHBOURS, mode="mirror")
     noise = SIGNIFICANT * np.sqrt(np.maximum(ndimage.maximum_filter(electrons, 3), 1))
     known = kept & np.isfinite(brightest) & np.isfinite(darkest)
     hot = known & (electrons > CONTRAST * brightest) & (electrons - brightest > noise)

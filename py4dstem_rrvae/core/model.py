@@ -73,6 +73,8 @@ class PolarRRVAE(LatentModel):
     width_range: Tensor
     level: Tensor
     counted_noise: Tensor
+    whole: Tensor
+    partial: Tensor
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True) -> None:
         super().__init__()
@@ -97,13 +99,21 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("width_range", everything[:, None].repeat(1, latent_dim))
         self.register_buffer("spread", torch.ones(latent_dim))
         self.register_buffer("angle_spread", torch.ones(()))
-        self.coverage = Coverage.of(weight)
+        coverage = Coverage.of(weight)
+        self.register_buffer("whole", coverage.whole, persistent=False)
+        self.register_buffer("partial", coverage.partial, persistent=False)
+
+    @property
+    def coverage(self) -> Coverage:
+        """What is seen of each bin."""
+        return Coverage(self.weight, self.whole, self.partial)
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
         """Take the mask of another detector: see the constructor."""
         self.weight.copy_(weight)
         self.dof.copy_(dof)
-        self.coverage = Coverage.of(self.weight)
+        coverage = Coverage.of(self.weight)
+        self.whole, self.partial = coverage.whole, coverage.partial
 
     def know_counts(self, electrons: Tensor) -> None:
         """Take the mean electrons per bin (R,) of each ring, by whose root the bins are scaled."""
@@ -120,7 +130,7 @@ class PolarRRVAE(LatentModel):
 
     @property
     def _masked(self) -> bool:
-        return self.coverage.partial.numel() > 0
+        return self.partial.numel() > 0
 
     @torch.no_grad()
     def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:

@@ -202,7 +202,8 @@ class BinTransform:
         return other
 
     def _know(self, mean: FineMean | None, offset: float) -> None:
-        self._dark = offset * self._common.area
+        self.offset = offset
+        self._dark = offset * self._common.area * (self._common.weight > 0)
         self.mean, self._flat = mean, torch.ones(self.grid.shape, device=self._host)
         if mean is not None:
             self._expected = lru_cache(maxsize=256)(lambda phase: phase.expected(mean).cpu())
@@ -230,8 +231,10 @@ class BinTransform:
             return ((self._common.bin(frames) - self._dark) * self._flat).to(self.device)
         binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for place in self._places(origins):
-            seen = self._seen(place.corner, place.part)
-            binned[place.own] = place.phase(place.window(frames), seen)
+            seen, windows = self._seen(place.corner, place.part), place.window(frames)
+            if self.detector.mask is not None:
+                windows = np.where(self._kept_in(place.corner), windows, windows.dtype.type(0))
+            binned[place.own] = place.phase(windows, seen)
         binned = ((binned - self._dark) * (self._common.weight > 0)).to(self.device)
         return binned if self.mean is None else self.evened(binned, origins)
 
@@ -266,9 +269,13 @@ class BinTransform:
         return (self._common.bin(frame[None])[0] * self._flat).to(self.device)
 
     @property
-    def area(self) -> Tensor:
-        """Pixels (R, A) that the bins hold."""
-        return self._common.area.to(self.device)
+    def dark(self) -> Tensor:
+        """What the offset adds to the bins (R, A) that are used."""
+        return self._dark.to(self.device)
+
+    def uneven(self, binned: Tensor) -> Tensor:
+        """``binned (..., R, A)`` as they were before the rings of a round pattern were made even."""
+        return binned / self._flat.to(binned)
 
     @property
     def kept(self) -> NDArray[np.bool_]:
