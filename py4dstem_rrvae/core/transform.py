@@ -274,7 +274,7 @@ class BinTransform:
         return self._dark.to(self.device)
 
     def uneven(self, binned: Tensor) -> Tensor:
-        """``binned (..., R, A)`` as they were before the rings of a round pattern were made even."""
+        """``binned (..., R, A)`` as before the rings of a round pattern were made even."""
         return binned / self._flat.to(binned)
 
     @property
