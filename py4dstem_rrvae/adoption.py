@@ -46,8 +46,11 @@ def place(frames: Frames, fitted: Fitted, background: ScanBackground, center: An
             f"{fitted.q_units!r}; these patterns have {frames.detector_shape} pixels with q in "
             f"{frames.q_units!r}: calibrate both in the same units of q"
         )
-    if frames.mask is None and same_camera:
-        frames = replace(frames, mask=fitted.detector.mask)
+    known = fitted.detector.mask
+    if same_camera and known is not None:
+        # Defects of the camera were added to the mask in training.
+        both = known if frames.mask is None else frames.mask & known
+        frames = replace(frames, mask=both if both.any() else frames.mask)
     by_hand = center is not None
     if same_camera and background == "stored" and (by_hand or frames.center is None):
         # Origins given by hand for the scan trained on serve that scan alone.

@@ -55,9 +55,10 @@ from .schedule import schedule_of
 FloatArray = NDArray[np.float64]
 
 NOISE_FREE = (
-    "the patterns have no counting noise: the maps are made as usual, but z_std, angle_std and error "
-    "say nothing; draw counts (numpy.random.Generator.poisson) for error bars that do"
+    "the patterns have no counting noise: the maps are made as usual, but z_std, angle_std and "
+    "error say nothing; draw counts (numpy.random.Generator.poisson) for error bars that do"
 )
+
 
 class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Rotationally invariant variational autoencoder of diffraction patterns.
@@ -78,18 +79,21 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ``(H, W)``, True where a detector pixel is kept.
     intensity
         "counts" (over the square root of their mean in each ring, so that all rings have noise of
-        one size), "sqrt" (of counts), "linear" or "log". Dead and hot pixels go into the
-        background.
+        one size), "sqrt" (of counts), "linear" or "log".
     gain, offset : float or None
         Detector units per electron, and of a pixel that no electron hit. None: found from the
         noise of the patterns (`core.response`), see `response_`; 1 and 0 for counts.
     background
-        What is fixed to the detector and takes no part in turns: "auto" (learned, started at the
-        scan's mean pattern or at its mean over the angle, whichever explains held-out patterns
-        better), "mean", "radial" (the mean over the angle too), both held fixed, or None.
+        What is fixed to the detector and takes no part in turns: "auto", what a round pattern with
+        the rings of the scan's mean leaves on the detector ("radial" is the same; "coordinate"
+        learns it, from the mean pattern on), "mean", the mean pattern, or None. Hot and dead pixels
+        and what never counts are found and added to the mask.
     mirror
         Whether a pattern and its mirror image are one: they then have the same z, and
         `Codes.handedness` tells them apart.
+    fold_threshold : float
+        Share of the angular energy, from 0 to 1, that has to break a symmetry before `Codes.fold`
+        calls it broken. With 0 the evidence of the counts alone decides.
     signal_shape
         ``(H, W)`` of patterns given as rows of pixels, as HyperSpy's `decomposition` does; None:
         the mask's shape, else a square.
@@ -145,6 +149,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         offset: float | None = None,
         background: Background = "auto",
         mirror: bool = False,
+        fold_threshold: float = 0.0,
         signal_shape: tuple[int, int] | None = None,
         sample: int = 8192,
         max_epochs: int | None = None,
@@ -167,6 +172,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.offset = offset
         self.background = background
         self.mirror = mirror
+        self.fold_threshold = fold_threshold
         self.signal_shape = signal_shape
         self.sample = sample
         self.max_epochs = max_epochs
@@ -446,8 +452,17 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _draw(self, frames: Frames, rng: np.random.Generator, grid: Grid | GridFor) -> Drawn:
         progress = "sample" if self.progress else None
-        known = {"gain": self.gain, "offset": self.offset}
-        return draw(frames, self.sample, rng, grid, self.device, progress, self._refines(), **known)
+        return draw(
+            frames,
+            self.sample,
+            rng,
+            grid,
+            self.device,
+            progress,
+            self._refines(),
+            gain=self.gain,
+            offset=self.offset,
+        )
 
     def _stored_binner(self, frames: Frames, fitted: Fitted) -> Binner:
         """For more patterns of the scan trained on."""

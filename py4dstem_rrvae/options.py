@@ -63,10 +63,15 @@ def check_options(estimator: RRVAE) -> None:
             raise ValueError(f"{name} must be above 0 and finite; got {number!r}")
     for name, positive in (("gain", True), ("offset", False)):
         number = getattr(estimator, name)
-        usable = isinstance(number, Real) and not isinstance(number, bool) and np.isfinite(number)
-        if number is not None and not (usable and (number > 0 or not positive)):
+        if number is None:
+            continue
+        usable = isinstance(number, Real) and not isinstance(number, bool)
+        if not (usable and np.isfinite(float(number)) and (number > 0 or not positive)):
             wanted = "a number above 0" if positive else "a finite number"
             raise ValueError(f"{name} must be {wanted}, or None; got {number!r}")
+    share = estimator.fold_threshold
+    if not isinstance(share, Real) or not 0 <= float(share) < 1:
+        raise ValueError(f"fold_threshold must be from 0 to below 1; got {share!r}")
     if estimator.architecture == "coordinate" and estimator.mirror:
         raise ValueError('mirror=True is for architecture="polar"; got "coordinate"')
     if estimator.architecture == "polar" and estimator.noise != "learned":

@@ -70,6 +70,7 @@ def maps_figure(
     units: str,
     title: str | None = None,
     collapsed: Container[str] = (),
+    repeatability: Sequence[float] = (),
     pixel_ratio: float = 1.0,
 ) -> Figure:
     """Draw COM, DPC phase, latents, angle, fold and so on side by side, with scale bars.
@@ -88,6 +89,8 @@ def maps_figure(
         Title of the figure.
     collapsed
         Names of latents that carry nothing; their titles say so.
+    repeatability
+        Of each latent, R^2 between two noise draws of the same patterns, for its title.
     pixel_ratio
         Distance between rows over that between columns.
 
@@ -103,7 +106,7 @@ def maps_figure(
     shapes = {map_.values.shape for map_ in maps.values()}
     if maps and (len(shapes) != 1 or len(min(shapes)) != 2):
         raise ValueError(f"maps must be 2-D of one shape; got {sorted(shapes)}")
-    panels = _panels(maps, collapsed)
+    panels = _panels(maps, collapsed, repeatability)
     if not panels:
         raise ValueError(
             f"maps must hold one of com_x with com_y, dpc_phase, phase, z1, angle, fold, error, "
@@ -125,7 +128,7 @@ def maps_figure(
 
 
 def _panels(
-    maps: Mapping[str, LatentMap], collapsed: Container[str]
+    maps: Mapping[str, LatentMap], collapsed: Container[str], repeatability: Sequence[float]
 ) -> dict[str, Callable[[Axes], None]]:
     """Title of each panel, in order, and what draws it."""
     panels: dict[str, Callable[[Axes], None]] = {}
@@ -140,7 +143,11 @@ def _panels(
             panels[label] = partial(_sequential, phase.values, phase.units, "inferno")
     for name in _latents(maps):
         latent = maps[name]
-        label = f"{name} (collapsed)" if name in collapsed else name
+        label, number = name, int(name[1:]) - 1
+        if name in collapsed:
+            label = f"{name} (collapsed)"
+        elif number < len(repeatability):
+            label = f"{name}, repeats {repeatability[number]:.2f}"
         panels[label] = partial(_sequential, latent.values, latent.units, "viridis")
     for name, label in (("angle", "angle"), ("angle_smoothed", "smoothed angle")):
         if name in maps:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .core.bins import Grid, GridFor, PolarGrid
-from .core.defects import excess
+from .core.defects import defects
 from .core.fine_mean import FineMean
 from .core.intensity import Intensity
 from .core.response import COUNTS, Response, estimate_response
-from .core.transform import BinTransform
 from .encoding import Binner
-from .frames import FloatArray, Frames
+from .frames import Frames
 from .options import MIN_PATTERNS
 
 # Patterns that have to be held as they were recorded take no more.
@@ -44,7 +43,7 @@ class Drawn:
     response : Response
         Of the camera.
     round : Tensor, shape (R, A)
-        Bins of a pattern with the rings of their mean and the detector's defects.
+        Bins of a round pattern with the rings of their mean.
     """
 
     frames: Frames
@@ -98,6 +97,7 @@ def draw(
     refine: bool = False,
     gain: float | None = None,
     offset: float | None = None,
+    seek_defects: bool = True,
 ) -> Drawn:
     """Draw patterns, and bin them as they are read.
 
@@ -120,6 +120,8 @@ def draw(
         Whether to look for a better centre than the frames'.
     gain, offset
         Of the camera, where they are known.
+    seek_defects
+        Whether to look for hot and dead pixels, and to draw again without them.
     """
     if frames.center is None or refine:
         where = frames.choose(affordable(frames, n), rng)
@@ -138,22 +140,19 @@ def draw(
     some = np.concatenate([part.some for _, part in parts])[:RAW_SAMPLE]
     response = estimate_response(some, frames.mask, gain, offset) if len(some) > 1 else COUNTS
     dark = response.dark_level
-    mean, beyond = _mean(binner.transform, total - len(where) * dark, len(where), response.gain)
+    n, transform = len(where), binner.transform
+    mean = transform.fine_mean(total / n - dark)
+    if seek_defects and not response.noise_free:
+        expected = mean.round().on(transform.detector) * (n / response.gain)
+        bad = defects((total - n * dark) / response.gain, expected, transform.kept)
+        if bad.any() and not bad[transform.kept].all():
+            frames = replace(frames, mask=transform.kept & ~bad)
+            return draw(frames, n, rng, binner.grid, device, progress, False, gain, offset, False)
     if sums:
-        mean, beyond = FineMean.of(reduce(add, sums)).less(dark), None
+        mean = FineMean.of(reduce(add, sums)).less(dark)
     binner = binner.knowing(mean, dark)
-    binned = binner.evened(binned - binner.transform.dark, np.sort(where))
-    even = binner.transform.round_pattern(mean, beyond)
-    return Drawn(frames, binner, binned, response, even)
-
-
-def _mean(
-    transform: BinTransform, total: FloatArray, n: int, gain: float
-) -> tuple[FineMean, FloatArray]:
-    """Mean of n patterns of that ``total (H, W)``, and what defects of pixels add to it (H, W)."""
-    mean, noise = total / n, np.sqrt(gain * np.maximum(total, gain)) / n
-    beyond = excess(mean, noise, transform.kept)
-    return transform.fine_mean(mean - beyond), beyond
+    binned = binner.evened(binned - transform.dark, np.sort(where))
+    return Drawn(frames, binner, binned, response, binner.transform.round_pattern(mean))
 
 
 def affordable(frames: Frames, n: int) -> int:

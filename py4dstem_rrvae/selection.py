@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -150,7 +150,7 @@ def _estimators(dims: Sequence[int], options: dict[str, Any]) -> list[RRVAE]:
 
 def _compared(estimator: RRVAE, prepared: Prepared, rest: Tensor, test: Tensor) -> LatentDim:
     chance = torch.Generator().manual_seed(prepared.seed)
-    model, history, _ = estimator._train(rest, prepared.binner, prepared.seed, chance)
+    model, history, _ = estimator._train(replace(prepared, stabilised=rest), chance)
     with torch.no_grad():
         _, kl = model.latent_summary(test)
         likelihoods = [log_likelihoods(model, x, chance) for x in test.split(256)]

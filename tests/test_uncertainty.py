@@ -173,6 +173,7 @@ def test_redrawing_keeps_sharp_edges(trained):
     bins = transform(disc(fitted, 2e5)[None])
     clean, root = fitted.intensity(bins), Intensity("sqrt", torch.ones(()))
     again = redraw(clean, 50, fitted.model, transform, fitted.intensity, chance)
+
     # Noise of 50 draws is 0.14 standard deviations; `render` alone is off by 3 at the edge.
     def off(other):
         """Mean square in units of counting noise."""

@@ -32,6 +32,7 @@ def about(model: RRVAE, background: ScanBackground, *, known_center: bool) -> di
         "training_center": list(model.fitted_.detector.center),
         "collapsed": [f"z{k}" for k, gone in enumerate(history.collapsed, 1) if gone],
         "repeatability": [float(r) for r in history.repeatability],
+        "camera": _models.camera(model),
     }
 
 

@@ -43,6 +43,17 @@ def trained(model: RRVAE | str | PathLike[str]) -> RRVAE:
     return model
 
 
+def camera(model: RRVAE) -> dict[str, Any]:
+    """Gain, offset and read-out noise that a model's scan was taken to have, for metadata."""
+    response = model.response_
+    return {
+        "gain": float(response.gain),
+        "offset": float(response.offset),
+        "readout": float(response.readout),
+        "found": response.source,
+    }
+
+
 def center_from(model: RRVAE, given: str) -> str:
     """Where a model's centre came from; `given` where it had the patterns' own."""
     if model.center is None:

@@ -271,6 +271,7 @@ def plot(
         units=units[0],
         title=title,
         collapsed=collapsed,
+        repeatability=first.metadata.get_item("RRVAE.repeatability", ()),
         pixel_ratio=ratio,
     )
 

@@ -260,6 +260,7 @@ def plot(datacube: DataCube) -> Figure:
         units=datacube.calibration.get_R_pixel_units(),
         title=datacube.name,
         collapsed=() if about is None else about["collapsed"],
+        repeatability=() if about is None else about["repeatability"],
     )
 
 
@@ -333,6 +334,7 @@ def _attach_codes(cube: DataCube, source: Frames, model: RRVAE, background: Scan
         "training_center": model.fitted_.detector.center,
         "collapsed": [f"z{k}" for k, is_so in enumerate(history.collapsed, 1) if is_so],
         "repeatability": [float(r) for r in history.repeatability],
+        "camera": _models.camera(model),
         "angle_offset": model.fitted_.angle_offset,
         "model": model.get_params(deep=False),
     }

@@ -21,8 +21,8 @@ from torch.autograd.function import once_differentiable
 DETECTABLE = 25.0
 # And a turn by the symmetry must cost the pattern so many times what noise makes that cost vary.
 SIGNIFICANT = 3.0
-# The noise that the decoder has learned of a pattern it was trained on counts so many times: once in
-# what the decoded orders promise, and once in the pattern.
+# The noise that the decoder has learned of a pattern it was trained on counts so many times: once
+# in what the decoded orders promise, and once in the pattern.
 LEARNED = 2.0
 # Nats by which an angular structure must explain a pattern better than none: noise alone gives the
 # best of all turns half as much.

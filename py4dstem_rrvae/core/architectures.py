@@ -29,6 +29,7 @@ class Recipe:
     angle_prior: float = 0.1
     noise: NoiseKind = "learned"
     intensity: str = "counts"
+    fold_threshold: float = 0.0
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Recipe:
@@ -49,4 +50,6 @@ class Recipe:
             args = (self.latent_dim, weight, dof, self.angle_prior, self.noise)
             return CoordinateRRVAE(*args)
         kind = MirrorRRVAE if self.mirror else PolarRRVAE
-        return kind(self.latent_dim, weight, dof, self.intensity == "counts")
+        model = kind(self.latent_dim, weight, dof, self.intensity == "counts")
+        model.least_breaking = self.fold_threshold
+        return model

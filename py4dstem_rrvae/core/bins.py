@@ -85,8 +85,9 @@ class Detector:
         circle = np.linalg.inv(self.matrix) @ np.stack([np.cos(around), np.sin(around)])
         index = radius[:, None, None] * circle + np.asarray(self.center)[:, None]
         room = np.asarray(self.shape)[:, None] - 0.5 - wander
-        inside: FloatArray = ((index > wander - 0.5) & (index < room)).all(axis=1)
-        return inside.mean(axis=1)
+        inside = ((index > wander - 0.5) & (index < room)).all(axis=1)
+        share: FloatArray = inside.mean(axis=1)
+        return share
 
     def seen_radius(self, wander: float = 0.0) -> float:
         """Largest circle in q of which the detector covers at least a sixteenth."""

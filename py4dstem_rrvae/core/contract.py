@@ -35,7 +35,7 @@ class LatentModel(nn.Module):
 
     small_steps = False
     latent_dim: int
-    background: nn.Parameter
+    background: Tensor
     noise_variance: Tensor
     kept: Tensor
     spread: Tensor
@@ -87,7 +87,7 @@ class LatentModel(nn.Module):
 
     @property
     def overdispersion(self) -> float:
-        """Variance of residuals over that of counts; 1 for a model that does not know the latter."""
+        """Variance of residuals over that of counts; 1 for a model that does not know it."""
         return 1.0
 
     def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:

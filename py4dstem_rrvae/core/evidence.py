@@ -59,9 +59,7 @@ def learned_noise(power: Tensor, gain: Tensor) -> Tensor:
     return (promised - kept)[weak].mean().clamp(0, MOST_LEARNED_NOISE)
 
 
-def kept_share(
-    harmonics: Tensor, variance: Tensor, noise: Tensor, exponent: float = 1.0
-) -> Tensor:
+def kept_share(harmonics: Tensor, variance: Tensor, noise: Tensor, exponent: float = 1.0) -> Tensor:
     """Share (..., 1, M) of each decoded order that it keeps of its promise.
 
     Noise in high orders is worth little energy and yet turns the peak of the likelihood: at 200

@@ -14,9 +14,9 @@ INTENSITY_KINDS: tuple[str, ...] = get_args(IntensityKind)
 COUNTED = ("counts", "sqrt")
 """Scales on which the noise of counting is known."""
 
-# Electrons per bin that are added to the mean of every ring before its root is taken. A ring that is
-# all but empty would otherwise weigh as much in training as the others, with noise that is far from
-# normal: at 50 counts a pattern both latents are lost.
+# Electrons per bin that are added to the mean of every ring before its root is taken. A ring that
+# is all but empty would otherwise weigh as much in training as the others, with noise that is far
+# from normal: at 50 counts a pattern both latents are lost.
 FEW_ELECTRONS = 0.02
 
 
@@ -95,9 +95,7 @@ class Intensity:
         return scale * stabilised
 
 
-def choose_intensity(
-    kind: IntensityKind, binned: Tensor, gain: float, weight: Tensor
-) -> Intensity:
+def choose_intensity(kind: IntensityKind, binned: Tensor, gain: float, weight: Tensor) -> Intensity:
     """Find the scale for a sample of binned patterns.
 
     Parameters

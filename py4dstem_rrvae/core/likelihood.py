@@ -44,18 +44,17 @@ class Coverage:
 
 
 class _Products(torch.autograd.Function):
-    """Over the rings, ``sum (S - C) conj(D)`` (..., M), and half the weighted squares of D (...).
+    """Over the rings, ``sum S conj(D)`` (..., M), and half the weighted squares of D (...).
 
-    With the gradients g and h of the two, that of D is ``conj(g) (S - C) + h weight D``, and that
-    of C the batch's sum of ``-g D``: a few passes over arrays as large as D, where autograd makes
-    nine. S, the spectra (B, R, M) of patterns, gets none.
+    With the gradients g and h of the two, that of D is ``conj(g) S + h weight D``: a few passes
+    over arrays as large as D, where autograd makes nine. S, the spectra (B, R, M) of patterns, gets
+    none.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, spectrum: Tensor, change: Tensor, harmonics: Tensor, weight: Tensor
+        ctx: Any, spectrum: Tensor, harmonics: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
-        spectrum = spectrum - change
         # Of real and imaginary parts alike; over flat rows, sums are three times as fast.
         both = weight[..., None].expand(-1, -1, 2).flatten()
         ctx.save_for_backward(spectrum, harmonics, both)
@@ -64,21 +63,16 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, of_correlation: Tensor, of_squares: Tensor
-    ) -> tuple[None, Tensor | None, Tensor, None]:
+    def backward(ctx: Any, of_correlation: Tensor, of_squares: Tensor) -> tuple[None, Tensor, None]:
         spectrum, harmonics, both = ctx.saved_tensors
         gradient = spectrum * of_correlation.conj()[..., None, :]
         weighted = torch.view_as_real(harmonics).flatten(-3) * both
         torch.view_as_real(gradient).flatten(-3).addcmul_(weighted, of_squares[..., None])
-        of_change = None
-        if ctx.needs_input_grad[1]:
-            of_change = -(of_correlation[..., None, :] * harmonics).flatten(0, -3).sum(dim=0)
-        return None, of_change, gradient, None
+        return None, gradient, None
 
 
 def log_density(
-    signal: Tensor, change: Tensor, harmonics: Tensor, precision: Tensor, coverage: Coverage
+    signal: Tensor, harmonics: Tensor, precision: Tensor, coverage: Coverage
 ) -> tuple[Tensor, Tensor]:
     """Weighted squared residual of turned patterns, times -1/2, as a function of their turn.
 
@@ -88,8 +82,6 @@ def log_density(
     ----------
     signal : Tensor, shape (B, R, A)
         Patterns less the background.
-    change : Tensor, shape (R, A)
-        Of the background since; small, or zero with a gradient.
     harmonics : complex Tensor, shape (..., B, R, M)
         D at turn zero.
     precision : Tensor, shape (R,)
@@ -106,14 +98,12 @@ def log_density(
     k, scaled = harmonics.shape[-1], precision[:, None]
     share = scaled * coverage.weight if coverage.partial.numel() else scaled
     weighted = share * signal
-    # The background's gradient need not go back through the FFT of each pattern.
-    spectrum, of_change = (torch.fft.rfft(of)[..., :k] for of in (weighted, share * change))
-    constant = weighted.flatten(1) @ change.flatten()
-    constant = constant - 0.5 * (weighted * signal).sum(dim=(1, 2))
+    spectrum = torch.fft.rfft(weighted)[..., :k]
+    constant = -0.5 * (weighted * signal).sum(dim=(1, 2))
     # In the sum over the bins an order above 0 stands for two.
     _, count = angle.orders(k, signal.dtype, signal.device)
     squares_of = scaled * coverage.whole[:, None] * count
-    correlation, squares = _Products.apply(spectrum, of_change, harmonics, squares_of)  # type: ignore[no-untyped-call]
+    correlation, squares = _Products.apply(spectrum, harmonics, squares_of)  # type: ignore[no-untyped-call]
     correlation = correlation / math.sqrt(signal.shape[-1])  # orthonormal, at least cost
     if not coverage.partial.numel():
         return constant - squares, nn.functional.pad(correlation, (0, 1))

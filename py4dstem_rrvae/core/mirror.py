@@ -47,9 +47,7 @@ class MirrorRRVAE(PolarRRVAE):
     of the decoded pattern. Parameters as `PolarRRVAE`.
     """
 
-    def __init__(
-        self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True
-    ) -> None:
+    def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True) -> None:
         super().__init__(latent_dim, weight, dof, counts)
         self.encoder.features = BothHands(self.encoder.features)
 

@@ -28,9 +28,7 @@ from .intensity import FEW_ELECTRONS
 from .likelihood import Coverage
 from .networks import PolarDecoder, PolarEncoder
 from .posterior import Counting, Fit
-from .threads import in_parallel
 from .widths import log_variance_layer
-from .threads import in_parallel
 
 __all__ = [
     "BACKGROUNDS",
@@ -46,9 +44,6 @@ __all__ = [
 LEAST_LEVEL = 1e-9
 # Step in z of a finite difference.
 DRIFT_STEP = 0.05
-# M steps for the background of another scan: until it has settled (after about ten) on so many
-# patterns, which leave it a fiftieth of their noise, and then on all.
-ADOPTION_SAMPLE, ADOPTION_STEPS = 2048, (12, 3)
 
 
 class PolarRRVAE(LatentModel):
@@ -71,6 +66,7 @@ class PolarRRVAE(LatentModel):
     small_steps = True
     weight: Tensor
     scale: Tensor
+    background: Tensor
     dof: Tensor
     fixed: Tensor
     learned_noise: Tensor
@@ -80,9 +76,7 @@ class PolarRRVAE(LatentModel):
     whole: Tensor
     partial: Tensor
 
-    def __init__(
-        self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True
-    ) -> None:
+    def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True) -> None:
         super().__init__()
         self.counts = counts
         n_radial, n_angular = weight.shape
@@ -91,7 +85,7 @@ class PolarRRVAE(LatentModel):
         self.encoder: PolarEncoder = PolarEncoder(n_radial, latent_dim)
         # Strictly below the Nyquist order, where a sub-bin turn is still well defined.
         self.decoder: PolarDecoder = PolarDecoder(latent_dim, n_radial, n_angular // 2 - 1)
-        self.background = nn.Parameter(torch.zeros(n_radial, n_angular))
+        self.register_buffer("background", torch.zeros(n_radial, n_angular))
         self.register_buffer("weight", weight)
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("noise_variance", torch.ones(n_radial))
@@ -142,39 +136,21 @@ class PolarRRVAE(LatentModel):
     def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
         """Start background, scale and noise from ``patterns (n, R, A)``.
 
-        A background of "auto" starts at ``even (R, A)``, what a round pattern with their mean's
-        rings looks like in the bins, and is learned with the rest; "mean" and "radial" hold the
-        mean pattern, or that round one, fixed; None means no background. The noise starts at the size of the whole signal and falls as the model learns,
-        which anneals it.
+        The background is ``even (R, A)``, what a round pattern with their mean's rings looks like
+        in the bins ("auto", "radial"), the mean pattern ("mean"), or nothing (None). The noise
+        starts at the size of the whole signal and falls as the model learns, which anneals it.
         """
         self._start_background(patterns, background, even)
-        self.background.requires_grad_(background == "auto")
         squared = (self.weight * (patterns - self.background).square()).sum(dim=(1, 2)).mean()
         self.scale.copy_((squared / (self.dof * self.counted_noise).sum()).sqrt())
         self.noise_variance.fill_(self.scale.square())
 
     @torch.no_grad()
     def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:
-        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``.
-
-        The learned background follows from M steps: the mean of what turned decoded patterns leave.
-        A gradient through the encoder would instead bend the background to suit the encoder.
-        """
-        self._start_background(patterns, "mean" if background == "auto" else background, even)
-        # Scaled-down orders would leave the rest of the patterns to the background.
+        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
+        self._start_background(patterns, background, even)
+        # Scaled-down orders would leave the rest of the patterns to the noise.
         self.learned_noise.zero_()
-
-        @torch.no_grad()  # which other threads do not take over
-        def turned(x: Tensor) -> Tensor:
-            return (x - self.background - self.fit(x).residual).sum(dim=0)
-
-        few = patterns[:: math.ceil(len(patterns) / ADOPTION_SAMPLE)]
-        for used, steps in zip((few, patterns), ADOPTION_STEPS, strict=True):
-            mean = used.mean(dim=0)
-            for _ in range(steps if background == "auto" else 0):
-                decoded = torch.stack(in_parallel(turned, used.split(256))).sum(dim=0)
-                unturned = mean - decoded / len(used)
-                self.background.copy_(torch.where(self.weight > 0, unturned, self.background))
         self.measure_noise(patterns)
         self.measure_fixed(patterns)
 
@@ -199,7 +175,7 @@ class PolarRRVAE(LatentModel):
         What is not seen of a ring is filled with the mean of what is, so that no edge of the
         detector tells how a pattern is turned.
         """
-        signal = (x - self.background.detach()) / self.scale
+        signal = (x - self.background) / self.scale
         if not self._masked:
             return signal
         seen = self.weight.sum(dim=-1).clamp(min=1e-9)
@@ -247,10 +223,8 @@ class PolarRRVAE(LatentModel):
 
         Constant (B,) and coefficients (B, K), as `likelihood.log_density` returns them.
         """
-        start = self.background.detach()
-        signal, change = x - start, self.background - start
         precision = 1 / self.noise_variance
-        return likelihood.log_density(signal, change, harmonics, precision, self.coverage)
+        return likelihood.log_density(x - self.background, harmonics, precision, self.coverage)
 
     def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
@@ -355,9 +329,7 @@ class PolarRRVAE(LatentModel):
         """Log-likelihood of the turn, coefficients (B, K), by counting noise where it is known."""
         if not self.counts:
             return self.log_density(x, harmonics)[1]
-        return posterior.log_density(
-            x, self.background, harmonics, self._counting, self.coverage
-        )
+        return posterior.log_density(x, self.background, harmonics, self._counting, self.coverage)
 
     def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """Harmonics (B, R, M) and turn (B,) that fit best."""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 PLACES = 16
 
 
-
 @lru_cache(maxsize=64)
 def _join(bins: int, first: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Matrix (A, 16) to the mean of each place's bins, the first of which is `first`."""
@@ -63,9 +62,10 @@ class PolarEncoder(nn.Module):
     """Mean and log-variance of the latents, invariant to shifts of the pattern along the angle.
 
     Circular convolutions along the angle, with the radii as channels, commute with shifts; the mean
-    and the maximum over the angle then forget them. The sums over the rings go past them: a weak ring
-    whose bins hold less than a count each says little in a bin, and much as a sum. With bins joined to 16 that is exact for 16
-    turns. In training the joins begin at another bin from step to step, so that turns in between
+    and the maximum over the angle then forget them. The sums over the rings go past them: a weak
+    ring whose bins hold less than a count each says little in a bin, and much as a sum. With bins
+    joined to 16 that is exact for 16 turns. In training the joins begin at another bin from step to
+    step, so that turns in between
     are no news either: without that, 12-fold patterns trained in two directions move in the others
     by 10 times their noise, with it by less than once, as with convolutions of all 64 bins.
 

@@ -278,8 +278,8 @@ def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, floa
             break
     found, zero, readout = best
     quiet, used = _quiet(levels, origin, found), float(gain or found)
-    dark = origin[0] - origin[1] / used if used > 0 else zero
-    return used, float(zero), float(readout), quiet, float(dark)
+    level = origin[0] - origin[1] / used if used > 0 else zero
+    return used, float(zero), float(readout), quiet, float(level)
 
 
 def _quiet(levels: FloatArray, origin: tuple[float, float], gain: float) -> float:

@@ -218,7 +218,9 @@ class BinTransform:
         edge the inner or the outer side of their ring.
         """
         bins, weight = self._common.bin(mean.on(self.detector)[None])[0], self._common.weight
-        ring = (weight * bins).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(1e-9)
+        ring = (weight * bins).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(
+            1e-9
+        )
         least = LEAST_BRIGHT * ring.max()
         factor = (ring + least) / (bins.clamp(min=0) + least)
         return factor.clamp(1 / MOST_FLATTENED, MOST_FLATTENED)
@@ -252,7 +254,7 @@ class BinTransform:
         for place in self._places(origins):
             added = place.window(frames).sum(axis=0, dtype=float).ravel()
             kept = self._kept_in(place.corner).ravel().astype(float)
-            total += FineSums.of(place.phase.cells, kept * added, kept * len(place.own))
+            total += FineSums.of(place.phase.cells, kept * added, kept * float(len(place.own)))
         return total
 
     def fine_mean(self, mean: FloatArray) -> FineMean:
@@ -261,18 +263,9 @@ class BinTransform:
         kept = self._kept.ravel().astype(float)
         return FineMean.of(FineSums.of(cells, kept * mean.ravel(), kept))
 
-    def round_pattern(self, mean: FineMean, beyond: FloatArray | None = None) -> Tensor:
-        """Bins (R, A) of a pattern as round as the detector's pixels allow.
-
-        Parameters
-        ----------
-        mean
-            Of a scan; its average over the angle is taken.
-        beyond : ndarray, shape (H, W), or None
-            What is fixed to the detector and comes on top.
-        """
+    def round_pattern(self, mean: FineMean) -> Tensor:
+        """Bins (R, A) of a mean pattern averaged over the angle."""
         frame = mean.round().on(self.detector)
-        frame = frame if beyond is None else frame + beyond
         return (self._common.bin(frame[None])[0] * self._flat).to(self.device)
 
     @property
@@ -281,7 +274,7 @@ class BinTransform:
         return self._dark.to(self.device)
 
     def uneven(self, binned: Tensor) -> Tensor:
-        """``binned (..., R, A)`` as they were before the rings of a round pattern were made even."""
+        """``binned (..., R, A)`` as before the rings of a round pattern were made even."""
         return binned / self._flat.to(binned)
 
     @property
