@@ -114,7 +114,8 @@ def describe(
     n = FIRST_LOOK if background == "none" else MEAN_SAMPLE
     source = Frames.of(frames, center=center, mask=mask)
     # A turn takes what lies in the corners off the detector.
-    drawn = draw(source, n, np.random.default_rng(0), PolarGrid.inscribed, device)
+    rng = np.random.default_rng(0)
+    drawn = draw(source, n, rng, PolarGrid.inscribed, device, seek_defects=False)
     still = None
     if background == "mean":
         transform = drawn.binner.transform
