@@ -33,7 +33,7 @@ from py4dstem_rrvae.core.architectures import Recipe
 from py4dstem_rrvae.core.device import choose_device
 from py4dstem_rrvae.core.model import LatentModel
 from py4dstem_rrvae.core.threads import one_thread
-from py4dstem_rrvae.estimator import _new_model
+from py4dstem_rrvae.estimator import _electrons, _new_model
 from py4dstem_rrvae.schedule import schedule_of
 
 from . import scores, speed_floor
@@ -91,7 +91,9 @@ class Sample:
 
     def model(self) -> LatentModel:
         """A new one, initialised."""
-        model = _new_model(Recipe(2), self.prepared.binner.transform, 0)
+        ready, transform = self.prepared, self.prepared.binner.transform
+        electrons = _electrons(ready.stabilised, ready.intensity, transform.weight)
+        model = _new_model(Recipe(2), transform, electrons, 0)
         model.initialise(self.parts[0], "auto", self.prepared.round)
         return model
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bright disc off the middle with a weak tail: does what few electrons say reach the latents?
+"""A bright disc off the middle with a weak tail: what few electrons say should reach the latents.
 
-``python -m benchmarks.tail [--seeds 5]`` prints, for each seed, R^2 of the tail and of the disc's own
-modulation from z by 10 nearest neighbours, on patterns that were not trained on. An ideal reader,
-who sums the tail, has 0.94 for it.
+``python -m benchmarks.tail [--seeds 5]`` prints, for each seed, R^2 of the tail and of the disc's
+own modulation from z by 10 nearest neighbours, on patterns that were not trained on. An ideal
+reader, who sums the tail, has 0.94 for it.
 """
 
 from __future__ import annotations

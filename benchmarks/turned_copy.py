@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scan and its copy, turned by 90 degrees, trained together: z must agree, the turn be 90 degrees.
+"""A scan and its copy, turned by 90 degrees, trained together: z must agree, the turn be 90.
 
 ``python -m benchmarks.turned_copy [FILE ...] [--seeds 3] [--cache DIR]`` does it for the shipped
 graphene, three grains and MoS2 (simulated, some minutes unless `--cache` holds it), and for files

@@ -11,6 +11,7 @@ import pytest
 
 from py4dstem_rrvae import Frames, describe, signals, synthetic
 from py4dstem_rrvae.adapters import py4dstem
+from py4dstem_rrvae.core.bins import PolarGrid
 from py4dstem_rrvae.descriptors import Scorer
 from py4dstem_rrvae.encoding import Binner
 
@@ -94,7 +95,7 @@ def test_data_that_are_no_counts_keep_their_noise(lobes):
 
 
 def test_the_scorer_pickles(lobes, scores):
-    scorer = Scorer(Binner.of(Frames(lobes.frames, CENTER)), "angular", 1.0)
+    scorer = Scorer(Binner.of(Frames(lobes.frames, CENTER), PolarGrid.inscribed), "angular", 1.0)
     rows = pickle.loads(pickle.dumps(scorer))(lobes.frames, np.arange(60))
     np.testing.assert_allclose(rows[:, :11], scores.rotation.reshape(60, 11), atol=1e-5)
 

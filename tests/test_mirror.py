@@ -313,20 +313,6 @@ def test_noise_is_what_the_better_hand_leaves(hands):
     np.testing.assert_allclose(model.noise_variance, want.expand(6), rtol=0.1)
 
 
-def test_background_of_a_scan_is_what_the_better_hand_leaves():
-    model = one_pattern(mirror_model(), chiral_harmonics())
-    # Few turns, so that the mean holds the patterns; and the background has no symmetry.
-    x, _, _ = at_turns(model, 400, noise=0.5)
-    x = x[:12].repeat_interleave(10, dim=0) + 0.5 * normal(120, *GRID.shape, seed=4)
-    want = model.background.detach().clone()
-    mean_error = (x.mean(dim=0) - want).square().mean().sqrt()
-    with torch.no_grad():
-        model.background.add_(1.0)
-    model.adopt_scan(x, "auto", x.mean(dim=0))
-    error = (model.background.detach() - want).square().mean().sqrt()
-    assert error < 0.2 * mean_error
-
-
 def test_a_turning_decoder_pays_alike_for_either_hand():
     model, z = mirror_model(), torch.zeros(1, 3).double()
     costs = []

@@ -12,7 +12,7 @@ from py4dstem_rrvae import RRVAE, Frames, synthetic
     ("option", "match"),
     [
         ({"architecture": "cartesian"}, "architecture must be one of 'polar', 'coordinate'; got"),
-        ({"intensity": "squared"}, "intensity must be one of 'sqrt', 'linear', 'log', 'counts'"),
+        ({"intensity": "squared"}, "intensity must be one of 'counts', 'sqrt', 'linear', 'log'"),
         ({"background": "none"}, "background must be one of 'auto', 'mean', 'radial', None; got"),
         ({"latent_dim": 0}, "latent_dim must be a whole number of at least 1; got 0"),
         ({"latent_dim": -2}, "latent_dim must be a whole number of at least 1; got -2"),
