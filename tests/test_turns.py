@@ -45,6 +45,16 @@ BETWEEN = [BIN * bins for bins in (0.5, 1.0, 1.37, 7.1)]
 @pytest.mark.parametrize(("theta", "atol"), [(WHOLE, 1e-9), (BETWEEN, 0.15)], ids=["two", "any"])
 def test_encoder_ignores_turns(theta, atol, trained, unseen):
     model, turned = decoded(trained, unseen)
+    # Seen all round; what the corners of the detector hide is filled, and not exactly.
+    model.set_weight(torch.ones_like(model.weight), model.dof)
+    with torch.no_grad():
+        assert_invariant(lambda x: model.encode(x)[0], turned, theta, atol=atol)
+
+
+@pytest.mark.parametrize(("theta", "atol"), [(WHOLE, 0.01), (BETWEEN, 0.15)], ids=["two", "any"])
+def test_encoder_all_but_ignores_turns_where_rings_are_seen_in_part(theta, atol, trained, unseen):
+    model, turned = decoded(trained, unseen)
+    assert (model.weight < 1).any()
     with torch.no_grad():
         assert_invariant(lambda x: model.encode(x)[0], turned, theta, atol=atol)
 
