@@ -19,7 +19,7 @@ SIGNIFICANT = 8.0
 # electrons a pixel.
 EXPECTED = 100.0
 # With more lone pixels than this share it is the pattern that has such spots.
-MOST_LONE = 0.01
+MOST_LONE = 0.05
 
 _NEIGHBOURS = np.ones((3, 3), bool)
 _NEIGHBOURS[1, 1] = False

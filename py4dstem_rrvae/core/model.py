@@ -148,7 +148,11 @@ class PolarRRVAE(LatentModel):
     @torch.no_grad()
     def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:
         """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
+        stored = self.background.mean(dim=-1, keepdim=True).expand_as(self.background).clone()
         self._start_background(patterns, background, even)
+        if background in ("auto", "radial"):
+            # The rings that the decoder's patterns are added to are those of the scan trained on.
+            self.background.copy_(stored)
         # Scaled-down orders would leave the rest of the patterns to the noise.
         self.learned_noise.zero_()
         self.measure_noise(patterns)
@@ -317,8 +321,7 @@ class PolarRRVAE(LatentModel):
         theta = angle.mode(turned)
         pattern = self.background + self.polar(harmonics, theta)
         residual = x - pattern
-        weighted = self.weight * self._counting.precision(pattern) * self.noise_variance[:, None]
-        squared = (weighted * residual.square()).sum(dim=-1)
+        squared = (self.weight * residual.square()).sum(dim=-1)
         return Fit(z, log_variance, harmonics, theta, turned, residual, squared, handedness)
 
     @property

@@ -16,6 +16,8 @@ from .likelihood import Coverage
 
 # A bin is expected to hold at least this share of its ring's mean. Decoders overshoot below zero.
 DARKEST = 0.05
+# Points per bin at which logarithms of decoded patterns are taken.
+FINER = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +38,6 @@ class Counting:
     def expected(self, pattern: Tensor) -> Tensor:
         """``pattern (..., R, A)`` where it is bright enough to be counted."""
         return pattern if self.level is None else torch.maximum(pattern, DARKEST * self.level)
-
-    def precision(self, pattern: Tensor) -> Tensor:
-        """One over the variance of each bin (..., R, A) of an expected pattern."""
-        if self.level is None:
-            return (1 / self.variance)[:, None].expand_as(pattern)
-        return self.level / self.variance[:, None] / self.expected(pattern)
 
 
 def log_density(
@@ -68,8 +64,11 @@ def log_density(
     n = x.shape[-1]
     around = background.mean(dim=-1, keepdim=True)
     share = coverage.weight * counting.level / counting.variance[:, None]
-    decoded = torch.fft.irfft(harmonics, n=n, norm="ortho") + around
-    of_log = torch.fft.rfft(counting.expected(decoded).log_())
+    # A logarithm has higher orders than its argument; on the bins alone they would pass for lower
+    # ones, and break the symmetry of the pattern.
+    fine = FINER * n
+    decoded = torch.fft.irfft(harmonics, n=fine, norm="forward") / n**0.5 + around
+    of_log = torch.fft.rfft(counting.expected(decoded).log_()) / FINER
     seen = torch.fft.rfft(share * (x - (background - around)))
     k = harmonics.shape[-1]
     correlation = (seen[..., :k] * of_log[..., :k].conj()).sum(dim=-2) / n
@@ -96,7 +95,7 @@ class Fit:
     residual : Tensor, shape (B, R, A)
         What is left of the patterns.
     squared : Tensor, shape (B, R)
-        Its weighted squares, those of a bin over its variance relative to that of its ring.
+        Its weighted squares.
     handedness : Tensor, shape (B,), or None
         As of `Inference`.
     """

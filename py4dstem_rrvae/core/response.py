@@ -75,13 +75,12 @@ class Response:
         Parameters
         ----------
         overdispersion : float
-            Their variance over the one that this response promises. What was found before stays,
-            unless it was far off.
+            Their variance over the one that this response promises. A gain that was estimated is
+            replaced where it was far off.
         """
-        if self.source == "given" or 1 / FAR_OFF < overdispersion < FAR_OFF:
+        if self.source != "estimated" or 1 / FAR_OFF < overdispersion < FAR_OFF:
             return self
-        source: Source = "noise-free" if self.noise_free else "estimated"
-        return replace(self, gain=self.gain * overdispersion, source=source)
+        return replace(self, gain=self.gain * overdispersion)
 
     @property
     def noise_free(self) -> bool:
