@@ -116,14 +116,3 @@ def test_what_is_fixed_to_the_detector_is_taken_off(chance):
     plain = log_density(x, background, harmonics, counting, coverage)
     moved = log_density(x + fixed, background + fixed, harmonics, counting, coverage)
     torch.testing.assert_close(moved, plain)
-
-
-def test_precision_is_one_over_the_variance_of_counts():
-    level, variance = torch.tensor([[2.0], [0.5]]), torch.tensor([1.0, 1.2])
-    pattern = torch.tensor([[4.0, 2.0, 1.0, -1.0], [0.5, 0.25, 1.0, 0.0]])
-    got = Counting(variance, level).precision(pattern)
-    # A bin half as bright as its ring varies by half as much; none is darker than a twentieth.
-    want = torch.tensor([[0.5, 1.0, 2.0, 20.0], [1 / 1.2, 2 / 1.2, 0.5 / 1.2, 20 / 1.2]])
-    torch.testing.assert_close(got, want)
-    even = Counting(variance, None).precision(pattern)
-    torch.testing.assert_close(even, (1 / variance)[:, None].expand(2, 4))

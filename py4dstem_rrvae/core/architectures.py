@@ -29,7 +29,7 @@ class Recipe:
     angle_prior: float = 0.1
     noise: NoiseKind = "learned"
     intensity: str = "counts"
-    fold_threshold: float = 0.0
+    fold_threshold: float = 0.002
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Recipe:

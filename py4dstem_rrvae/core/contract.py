@@ -75,6 +75,10 @@ class LatentModel(nn.Module):
         """Standard deviation of the noise of each bin, (R, A), of a variance or of the model's."""
         raise NotImplementedError
 
+    def noise_at(self, x: Tensor) -> Tensor:
+        """Standard deviation of the noise of each bin of ``x (n, R, A)``, to multiply noise by."""
+        return self.bin_noise().expand_as(x)
+
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
         """Take another mask: the share it leaves of each bin, and independent bins per ring."""
         raise NotImplementedError

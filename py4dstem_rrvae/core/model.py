@@ -40,6 +40,8 @@ __all__ = [
     "kl_divergence",
 ]
 
+# Smallest noise variance of a ring, as a share of the largest.
+LEAST_NOISY = 0.03
 # Rings are taken to be at least this bright, relative to the brightest.
 LEAST_LEVEL = 1e-9
 # Step in z of a finite difference.
@@ -254,6 +256,11 @@ class PolarRRVAE(LatentModel):
         inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
         return (variance[:, None] * inverse).sqrt()
 
+    def noise_at(self, x: Tensor) -> Tensor:
+        """Standard deviation of the noise of each bin of ``x (n, R, A)``, (n, R, A)."""
+        relative = [self._counting.relative(b - self.fit(b).residual) for b in x.split(512)]
+        return self.bin_noise() * torch.cat(relative).sqrt()
+
     def squared_residual(self, x: Tensor, harmonics: Tensor, theta: Tensor) -> Tensor:
         """Weighted squared residual of each ring (B, R), at the turns theta (B,)."""
         residual = x - self.background - self.polar(harmonics, theta)
@@ -300,7 +307,10 @@ class PolarRRVAE(LatentModel):
         self.learned_noise.zero_()
         squared = torch.cat([self.fit(b).squared for b in x.split(512)])
         variance = squared.mean(dim=0) / self.dof.clamp(min=1e-9)
-        self.noise_variance.copy_(variance.clamp(min=self._floor()))
+        # What a decoder makes of a ring that is all but empty is arbitrary, and not to be measured
+        # by that ring's own noise.
+        least = torch.maximum(self._floor(), LEAST_NOISY * variance.max())
+        self.noise_variance.copy_(variance.clamp(min=least))
         promises = [self._promised_and_kept(b) for b in x.split(512)]
         power, gain = (torch.cat(p) for p in zip(*promises, strict=True))
         self.learned_noise.copy_(evidence.learned_noise(power, gain))

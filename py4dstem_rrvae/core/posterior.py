@@ -39,6 +39,12 @@ class Counting:
         """``pattern (..., R, A)`` where it is bright enough to be counted."""
         return pattern if self.level is None else torch.maximum(pattern, DARKEST * self.level)
 
+    def relative(self, pattern: Tensor) -> Tensor:
+        """Variance of each bin (..., R, A) of an expected pattern, over that of its ring."""
+        if self.level is None:
+            return torch.ones_like(pattern)
+        return (self.expected(pattern) / self.level).clamp(max=1 / DARKEST)
+
 
 def log_density(
     x: Tensor, background: Tensor, harmonics: Tensor, counting: Counting, coverage: Coverage

@@ -296,7 +296,7 @@ def settle_latents(
     """
     z, kl = model.latent_summary(held_out)
     noise = torch.randn(held_out.shape, generator=generator).to(held_out.device)
-    moved, _ = model.latent_summary(held_out + noise * model.bin_noise())
+    moved, _ = model.latent_summary(held_out + noise * model.noise_at(held_out))
     variance = z.var(dim=0, unbiased=False)
     repeatability = 1 - 2 * (moved - z).square().mean(dim=0) / variance.clamp(min=1e-12)
     carries = (variance.sqrt() >= LEAST_SPREAD) & (repeatability >= LEAST_REPEATABILITY)
