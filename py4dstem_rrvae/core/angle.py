@@ -273,12 +273,14 @@ def mode(log_likelihood: Tensor) -> Tensor:
     """Most probable angle (B,) of a log-likelihood (B, K), uniform beforehand."""
     n = grid_size(log_likelihood)
     angle = peak(log_likelihood, n)
-    # One step of Newton's from there, so that the mode does not depend on where the grid lies.
     order, _ = orders(log_likelihood.shape[-1], angle.dtype, angle.device)
-    there = shifted(log_likelihood, angle) * order
-    slope, curvature = -2 * there.imag.sum(dim=-1), -2 * (there.real * order).sum(dim=-1)
-    step = torch.where(curvature < 0, -slope / curvature, torch.zeros_like(angle))
-    return angle + step.clamp(-math.pi / n, math.pi / n)
+    # Newton's steps from there, so that the mode does not depend on where the grid lies.
+    for _ in range(2):
+        there = shifted(log_likelihood, angle) * order
+        slope, curvature = -2 * there.imag.sum(dim=-1), -2 * (there.real * order).sum(dim=-1)
+        step = torch.where(curvature < 0, -slope / curvature, torch.zeros_like(angle))
+        angle = angle + step.clamp(-math.pi / n, math.pi / n)
+    return angle
 
 
 def posterior(
