@@ -309,13 +309,12 @@ def posterior(
     angle = mode(log_likelihood) if angle is None else angle
     values = evaluate(shifted(log_likelihood, angle), n)
     step = 2 * math.pi / n
-    offset = torch.arange(n, device=values.device) * step
+    offset = torch.arange(n, dtype=values.dtype, device=values.device) * step
     # Distance from the nearest of the fold's equivalent peaks, of every fold (rows) there is.
-    period = 2 * math.pi / torch.arange(max(FOLDS) + 1, device=values.device).clamp(min=1)[:, None]
+    every = torch.arange(max(FOLDS) + 1, dtype=values.dtype, device=values.device)
+    period = 2 * math.pi / every.clamp(min=1)[:, None]
     distance = torch.remainder(offset + period / 2, period) - period / 2
-    squared = torch.softmax(_below_top(values, values[:, :1]), dim=-1) @ distance.square().T.to(
-        values.dtype
-    )
+    squared = torch.softmax(_below_top(values, values[:, :1]), dim=-1) @ distance.square().T
     spread = squared.gather(-1, folds[:, None])[:, 0].sqrt()
     curvature = (2 * values[:, 0] - values[:, 1] - values[:, -1]) / step**2
     narrow = curvature.clamp(min=1e-12).rsqrt()
