@@ -58,10 +58,6 @@ class MirrorRRVAE(PolarRRVAE):
     def _log_marginal(self, x: Tensor, harmonics: Tensor) -> Tensor:
         return self._log_evidence(x, harmonics).logsumexp(dim=0) - math.log(2)
 
-    def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
-        plain, mirrored = self._log_evidence(x, harmonics)
-        return super()._best_fit(x, angle.mirrored_where(mirrored > plain, harmonics))
-
     def _choose_hand(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor | None]:
         plain, mirrored = self._log_evidence(x, harmonics)
         handedness = torch.sigmoid(mirrored - plain)

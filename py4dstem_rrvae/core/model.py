@@ -261,11 +261,6 @@ class PolarRRVAE(LatentModel):
         relative = [self._counting.relative(b - self.fit(b).residual) for b in x.split(512)]
         return self.bin_noise() * torch.cat(relative).sqrt()
 
-    def squared_residual(self, x: Tensor, harmonics: Tensor, theta: Tensor) -> Tensor:
-        """Weighted squared residual of each ring (B, R), at the turns theta (B,)."""
-        residual = x - self.background - self.polar(harmonics, theta)
-        return (self.weight * residual.square()).sum(dim=-1)
-
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """``log p(x | z)`` (B,), marginal over the turn; in training it also tracks the noise."""
         return self._log_likelihood(x, self.decode(z))
@@ -343,11 +338,6 @@ class PolarRRVAE(LatentModel):
         if not self.counts:
             return self.log_density(x, harmonics)[1]
         return posterior.log_density(x, self.background, harmonics, self._counting, self.coverage)
-
-    def _best_fit(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
-        """Harmonics (B, R, M) and turn (B,) that fit best."""
-        _, turned = self.log_density(x, harmonics)
-        return harmonics, angle.peak(turned, 4 * (self.n_angular // 2))
 
     def _choose_hand(
         self,
