@@ -119,7 +119,7 @@ def test_the_plain_vae_knows_one_turn_only(plain, problem):
     harmonics = model.decode(torch.randn(5, 2))
     still = model.polar(harmonics, torch.zeros(5)) + model.background
     sigma = model.noise_variance.sqrt()[:, None]
-    want = -0.5 * ((x - still) / sigma).square().sum(dim=(1, 2))
+    want = -0.5 * (model.weight * ((x - still) / sigma).square()).sum(dim=(1, 2))
     torch.testing.assert_close(model._log_marginal(x, harmonics), want, rtol=1e-4, atol=1e-2)
     turned = model.polar(harmonics, torch.ones(5)) - model.polar(harmonics, torch.zeros(5))
     assert turned.abs().max() > 0.01

@@ -35,6 +35,10 @@ ADOPTION_PATTERNS, ADOPTION_STEPS = 512, 5
 # Rings and angles at which decoded patterns are looked at for their symmetry.
 RINGS, ANGLES = 12, 48
 
+# Share of the angular energy that has to break a symmetry: the decoder does not know of turns, and
+# no pattern that it has learned is quite symmetric.
+IMPERFECT = 0.01
+
 
 class CoordinateRRVAE(LatentModel):
     """Encoder, coordinate decoder, detector-fixed background and noise.
@@ -277,7 +281,8 @@ class CoordinateRRVAE(LatentModel):
         overlap = (seen * harmonics.conj()).sum(dim=-2)
         # Over a pattern of the same rings.
         gain = 2 * overlap[:, 1:].real.sum(dim=-1) - angle.power(harmonics[..., 1:]).sum(dim=-1)
-        folds = angle.fold(nn.functional.pad(overlap, (0, 1)), torch.zeros_like(theta), harmonics)
+        coefficients, start = nn.functional.pad(overlap, (0, 1)), torch.zeros_like(theta)
+        folds = angle.fold(coefficients, start, harmonics, least_breaking=IMPERFECT)
         return torch.where(gain < angle.EVIDENCE, 0, folds)
 
     @torch.no_grad()
