@@ -151,7 +151,7 @@ def draw(
     if sums:
         mean = FineMean.of(reduce(add, sums)).less(dark)
     binner = binner.knowing(mean, dark)
-    binned = binner.evened(binned - transform.dark, np.sort(where))
+    binned = binner.evened(binned - binner.transform.dark, np.sort(where))
     return Drawn(frames, binner, binned, response, binner.transform.round_pattern(mean))
 
 

@@ -126,9 +126,9 @@ class PolarRRVAE(LatentModel):
         """Variance of residuals over that of counts, mean over the counted electrons."""
         if not self.counts:
             return 1.0
-        share = self.dof * self.level / self.level.sum()
-        ratio = self.noise_variance / self.counted_noise.clamp(min=1e-9)
-        return ((share * ratio).sum() / share.sum()).item()
+        share = self.dof * self.level
+        counted = (share * self.counted_noise).sum().clamp(min=1e-12)
+        return ((share * self.noise_variance).sum() / counted).item()
 
     @property
     def _masked(self) -> bool:
