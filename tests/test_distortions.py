@@ -84,10 +84,10 @@ def test_handled_gives_the_codes_of_the_undistorted_camera(name, compared):
     assert direction < 1.3 * best_direction + 0.3
 
 
-# How many times more than when it is handled. A beam stop and bad pixels are found and masked without
-# being told of, and cost nothing; neither the angle nor z now tells unequal pixels from handled ones by
-# a factor; an ellipse of 4 % is within the noise of both. An ignored descan moves z 1.9 to 4.3 times
-# as far, by the seed (six of them, of an earlier default).
+# How many times more than when it is handled. A beam stop and bad pixels are found and masked
+# without being told of, and cost nothing; unequal pixels cost too little to be told by a factor; an
+# ellipse of 4 % is within the noise of both. An ignored descan moves z 1.9 to 4.3 times as far, by
+# the seed (six of them, of an earlier default).
 @pytest.mark.parametrize(
     ("name", "z", "angle"),
     [
