@@ -20,7 +20,7 @@ def test_broad_lobes_take_no_more_than_their_harmonics():
 
 
 SPOT = pytest.mark.xfail(
-    reason="a latent is kept from a repeatability of 0.2 on, and one spot turned on pixels has so much"
+    reason="a latent is kept from a repeatability of 0.2 on, which one spot turned on pixels has"
 )
 
 
