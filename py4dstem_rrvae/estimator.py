@@ -79,7 +79,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ``(H, W)``, True where a detector pixel is kept.
     intensity
         "counts" (over the square root of their mean in each ring, so that all rings have noise of
-        one size), "sqrt" (of counts), "linear" or "log".
+        one size; "coordinate", which knows no rings, takes "sqrt" instead), "sqrt" (of counts),
+        "linear" or "log".
     gain, offset : float or None
         Detector units per electron, and of a pixel that no electron hit. None: found from the
         noise of the patterns (`core.response`), see `response_`; 1 and 0 for counts.
@@ -484,6 +485,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_capacity(self.latent_dim, drawn.binned)
         check_variety(drawn.binned)
         kind, weight = cast(IntensityKind, self.intensity), drawn.binner.transform.weight
+        if self.architecture == "coordinate" and kind == "counts":
+            kind = "sqrt"  # one noise for all bins, which lie in no rings
         intensity = choose_intensity(kind, drawn.binned, drawn.response.gain, weight)
         dose = drawn.binned.sum(dim=(1, 2)).mean().item()
         stabilised = intensity(drawn.binned)

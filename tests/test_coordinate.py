@@ -233,3 +233,13 @@ def test_the_fold_is_that_of_decoded_and_data(number):
     # Data without the lobes: what is decoded then stays in the residual, with the other sign.
     absent = clean.mean(dim=0) - clean + residual
     assert model._fold(torch.zeros(20, DIM), theta, absent).tolist() == [0] * 20
+
+
+def test_square_bins_lie_in_no_rings_and_are_not_made_even():
+    rng = np.random.default_rng(0)
+    detector = Detector((24, 24), (11.5, 11.5), np.eye(2))
+    grid = SquareGrid.for_detector(detector)
+    frames = rng.poisson(5.0, (10, 24, 24)).astype(float)
+    plain = BinTransform(detector, grid)
+    known = plain.knowing(plain.fine_mean(frames.mean(axis=0)), 0.0)
+    torch.testing.assert_close(known(frames), plain(frames))

@@ -194,10 +194,8 @@ def fold(
         1 for a pattern with one distinct orientation, n where turns by ``2 pi / n`` cannot be told
         apart, 0 where the decoded pattern has no angular structure.
     """
-    waves, breaks, kept_by = _symmetries(harmonics.shape[-1], theta.dtype, theta.device)
+    waves, _, kept_by = symmetries(harmonics.shape[-1], theta.dtype, theta.device)
     energy = 2 * power(harmonics)
-    energy[:, 0] = 0
-    total = energy.sum(dim=-1)
     n = grid_size(log_likelihood)
     values = evaluate(shifted(log_likelihood, theta), n)
     turned = values[:, [round(turn * n) for turn in TURNS]]
@@ -205,9 +203,24 @@ def fold(
     # and a decoder that has learned some of the pattern's own noise adds to the cost.
     vary = SIGNIFICANT * (energy @ waves).clamp(min=1e-9).sqrt()
     told = values[:, :1] - turned > vary + LEARNED * learned_noise * waves.sum(dim=0) / 2
-    breaking = energy @ breaks
-    unbroken = told.to(energy.dtype) @ kept_by == 0
-    unbroken |= breaking < (least_breaking * total).clamp(min=DETECTABLE)[:, None]
+    return largest_fold(harmonics, told.to(energy.dtype) @ kept_by > 0, least_breaking)
+
+
+def largest_fold(harmonics: Tensor, broken: Tensor, least_breaking: float) -> Tensor:
+    """Largest symmetry (B,) that decoded patterns have, or that is not broken by the evidence.
+
+    Parameters
+    ----------
+    harmonics, least_breaking
+        As in `fold`.
+    broken : Tensor of bool, shape (B, F)
+        Whether the patterns speak against each of `FOLDS`.
+    """
+    _, breaks, _ = symmetries(harmonics.shape[-1], harmonics.real.dtype, harmonics.device)
+    energy = 2 * power(harmonics)
+    energy[:, 0] = 0
+    total, breaking = energy.sum(dim=-1), energy @ breaks
+    unbroken = ~broken | (breaking < (least_breaking * total).clamp(min=DETECTABLE)[:, None])
     # What is left must itself be seen, or a faint pattern would pass for any high order.
     unbroken &= total[:, None] - breaking >= DETECTABLE
     result = torch.ones(len(energy), dtype=torch.int64, device=energy.device)
@@ -218,10 +231,10 @@ def fold(
 
 
 @lru_cache(maxsize=16)
-def _symmetries(
+def symmetries(
     n_orders: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What `fold` multiplies by, made once.
+    """What symmetries are judged by, made once.
 
     By how much each order differs from itself turned (M, T), which orders break each fold (M, F),
     and which turns each fold is kept by (T, F).

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from . import angle
+from . import angle, evidence
 from .inference import Inference
 from .model import (
     LEAST_NOISE,
@@ -276,14 +276,14 @@ class CoordinateRRVAE(LatentModel):
         where = rings.flip(-1).expand(len(z), -1, -1, -1)
         left = nn.functional.grid_sample(residual[:, None], where, align_corners=True)[:, 0]
         harmonics = harmonics[..., :-1]
-        spectrum = torch.fft.rfft(size * left, norm="ortho")[..., :-1]
-        seen = harmonics + angle.shifted(spectrum, theta[:, None])
-        overlap = (seen * harmonics.conj()).sum(dim=-2)
-        # Over a pattern of the same rings.
-        gain = 2 * overlap[:, 1:].real.sum(dim=-1) - angle.power(harmonics[..., 1:]).sum(dim=-1)
-        coefficients, start = nn.functional.pad(overlap, (0, 1)), torch.zeros_like(theta)
-        folds = angle.fold(coefficients, start, harmonics, least_breaking=IMPERFECT)
-        return torch.where(gain < angle.EVIDENCE, 0, folds)
+        gain = evidence.gain_by_order(size * left, harmonics, theta, torch.ones_like(left[0]))
+        _, breaks, _ = angle.symmetries(harmonics.shape[-1], theta.dtype, theta.device)
+        # At s times the strength decoded, orders gain 2 s overlap - s^2 promised; at the best s:
+        promised = angle.power(harmonics) @ breaks
+        overlap = 0.5 * (gain @ breaks + promised).clamp(min=0)
+        broken = overlap.square() / promised.clamp(min=1e-9) >= angle.EVIDENCE
+        folds = angle.largest_fold(harmonics, broken, IMPERFECT)
+        return torch.where(gain[:, 1:].sum(dim=-1) < angle.EVIDENCE, 0, folds)
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from torch import Tensor
 
-from .bins import BinOperator, Detector, FloatArray, Grid
+from .bins import BinOperator, Detector, FloatArray, Grid, PolarGrid
 from .fine_mean import FineMean, FineSums, pixel_cells, radial_cells
 
 Frames = NDArray[np.generic]
@@ -209,7 +209,8 @@ class BinTransform:
             self._expected = lru_cache(maxsize=256)(lambda phase: phase.expected(mean).cpu())
             bins = self._common.bin(mean.on(self.detector)[None])[0]
             self._reference = bins.to(self.device)
-            self._flat = self._flattening(mean.round())
+            if isinstance(self.grid, PolarGrid):  # square bins lie in no rings
+                self._flat = self._flattening(mean.round())
 
     def _flattening(self, mean: FineMean) -> Tensor:
         """By what to multiply the bins (R, A) of a round pattern to make its rings even.
