@@ -49,7 +49,7 @@ DRIFT_STEP = 0.05
 
 
 class PolarRRVAE(LatentModel):
-    """Encoder, decoder, detector-fixed background and noise.
+    """Encoder, decoder, round background and noise.
 
     Parameters
     ----------
@@ -294,10 +294,9 @@ class PolarRRVAE(LatentModel):
     def measure_noise(self, x: Tensor) -> None:
         """Set each ring's noise variance from patterns that were not trained on.
 
-        Rings of few counts scatter less than the Anscombe transform promises; with their own
-        variances the angle's posterior is as wide as its error (0.95 to 1.0 of the Cramer-Rao
-        bound, against 0.77 with one variance for all, at 5,000 counts). In these units the same
-        patterns then tell how much of the decoded orders is noise that was learned.
+        Training takes one variance for all rings; what the decoder lacks of a ring, and what its few
+        counts scatter less, show here. In these units the same patterns then tell how much of the
+        decoded orders is noise that was learned.
         """
         self.learned_noise.zero_()
         squared = torch.cat([self.fit(b).squared for b in x.split(512)])
