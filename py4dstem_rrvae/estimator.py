@@ -310,7 +310,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             `dask.distributed.Client` for one.
         background
             "stored" for patterns of the scan trained on. "refit" for another scan: what belongs to
-            a scan and not to the networks (what the pixels do to its mean, dose, noise) is estimated
+            a scan and not to the networks (what pixels do to its mean, dose, noise) is estimated
             from it first.
 
         Returns

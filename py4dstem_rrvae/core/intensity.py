@@ -27,8 +27,7 @@ class Intensity:
     Attributes
     ----------
     kind : {"counts", "sqrt", "linear", "log"}
-        ``n / scale``, which on the scan trained on has a variance of 1 in every ring that is not all
-        but empty;
+        ``n / scale``, which on the scan trained on has a variance of 1 in all but empty rings;
         ``2 sqrt(n / scale + 3/8)`` (Anscombe, Biometrika 35, 1948: counting noise becomes white
         with unit variance), ``n / scale``, or ``log(1 + n / scale)``. Negative n counts as 0 in the
         second and the last.

@@ -294,9 +294,9 @@ class PolarRRVAE(LatentModel):
     def measure_noise(self, x: Tensor) -> None:
         """Set each ring's noise variance from patterns that were not trained on.
 
-        Training takes one variance for all rings; what the decoder lacks of a ring, and what its few
-        counts scatter less, show here. In these units the same patterns then tell how much of the
-        decoded orders is noise that was learned.
+        Training takes one variance for all rings; what the decoder lacks of a ring, and what its
+        few counts scatter less, show here. In these units the same patterns then tell how much of
+        the decoded orders is noise that was learned.
         """
         self.learned_noise.zero_()
         squared = torch.cat([self.fit(b).squared for b in x.split(512)])
