@@ -59,10 +59,11 @@ def test_gradients_are_the_posterior_s_moments_however_narrow_the_peak():
     order = torch.arange(9, dtype=torch.float64)
     concentrated = 1e5 * torch.exp(-1j * 0.3 * order) * torch.exp(-order / 3)
     coefficients = concentrated[None].requires_grad_()
-    value, highest = angle.log_mean_exp(coefficients)
+    value, theta = angle.log_mean_exp(coefficients)
     value.sum().backward()
     curvature = 2 * (order.square() * concentrated.abs()).sum()
     moments = torch.exp(-1j * 0.3 * order - 0.5 * order.square() / curvature)
     moments[1:] *= 2
     torch.testing.assert_close(coefficients.grad[0], moments, rtol=1e-3, atol=1e-3)
-    assert not highest.requires_grad
+    assert theta.item() == pytest.approx(0.3)
+    assert not theta.requires_grad

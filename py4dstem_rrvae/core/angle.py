@@ -93,13 +93,18 @@ def at_zero(coefficients: Tensor) -> Tensor:
     return 2 * real.sum(dim=-1) - real[..., 0]
 
 
+def deviation(coefficients: Tensor) -> Tensor:
+    """Standard deviation (...) of a function over the circle."""
+    return coefficients[..., 1:].abs().square().sum(dim=-1).mul_(2).sqrt_()
+
+
 def log_mean_exp(coefficients: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithm of the circular mean of ``exp(f)``, (B,), and the maximum of f, (B,).
+    """Logarithm of the circular mean of ``exp(f)``, (B,), and the angle of f's maximum, (B,).
 
     The second has no gradient.
     """
-    value, highest = _LogMeanExp.apply(coefficients)  # type: ignore[no-untyped-call]
-    return value, highest
+    value, theta = _LogMeanExp.apply(coefficients)  # type: ignore[no-untyped-call]
+    return value, theta
 
 
 class _LogMeanExp(torch.autograd.Function):
@@ -116,24 +121,25 @@ class _LogMeanExp(torch.autograd.Function):
         n = grid_size(coefficients)
         order, count = orders(k, dtype, device)
         bend, steps = _grid(k, dtype, device)
-        to_peak = _phase(order, peak(coefficients, n))
+        theta = peak(coefficients, n)
+        to_peak = _phase(order, theta)
         turned = coefficients * to_peak
         values = evaluate(turned, n)
-        highest = values[..., 0].clone()
-        density = _below_top(values, highest[..., None]).exp_()
+        highest = values[..., :1].clone()
+        density = _below_top(values, highest).exp_()
         total = density.sum(dim=-1)
         # What a Gaussian as sharp as the peak, in steps of the grid, and its square sum to on the
         # grid: its true area and variance come in their place. Of a wide one they are the same.
         sharp = (turned.real @ bend).clamp(min=0.5)
         on_grid, squares = ((-0.5 * sharp[..., None] * steps[1]).exp() @ steps.T).unbind(dim=-1)
-        value = highest + (total / n * (2 * math.pi / sharp).sqrt() / on_grid).log()
+        value = highest[..., 0] + (total / n * (2 * math.pi / sharp).sqrt() / on_grid).log()
         if ctx.needs_input_grad[0]:
             moments = torch.fft.rfft(density)[..., :k] / total[..., None]
             excess = squares / on_grid - 1 / sharp
             moments = count * moments + 0.5 * bend * excess[..., None]
             ctx.save_for_backward(moments * to_peak.conj())
-        ctx.mark_non_differentiable(highest)
-        return value, highest
+        ctx.mark_non_differentiable(theta)
+        return value, theta
 
     @staticmethod
     @once_differentiable

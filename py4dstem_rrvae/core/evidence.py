@@ -17,9 +17,6 @@ from . import angle
 WEAK, STRONGEST, FEWEST = 0.1, 0.98, 8
 # A turn has to explain this share of its gain that a fixed pattern does not explain as well.
 SHARE = 0.5
-# What training may have added to an order, in nats; where it seems more, the model is wrong rather
-# than noisy, and faint patterns would pay for it.
-MOST_LEARNED_NOISE = 1.0
 
 
 def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Tensor) -> Tensor:
@@ -41,24 +38,6 @@ def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Te
     return 2 * overlap + angle.power(kept * harmonics)
 
 
-def learned_noise(power: Tensor, gain: Tensor) -> Tensor:
-    """How much less than decoded patterns promise an order adds to the log-likelihood, in nats.
-
-    What a decoder has learned from noise promises a gain that patterns it was not trained on do not
-    keep. Measured on the weaker half of all orders of all patterns, where noise is what there is.
-
-    Parameters
-    ----------
-    power : Tensor, shape (B, M)
-        Squared size of each order of the decoded patterns: the gain that they promise.
-    gain : Tensor, shape (B, M)
-        From `gain_by_order`, of patterns that were not trained on.
-    """
-    promised, kept = power[:, 1:], gain[:, 1 : power.shape[-1]]
-    weak = promised <= promised.median()
-    return (promised - kept)[weak].mean().clamp(0, MOST_LEARNED_NOISE)
-
-
 def kept_share(harmonics: Tensor, variance: Tensor, noise: Tensor, exponent: float = 1.0) -> Tensor:
     """Share (..., 1, M) of each decoded order that it keeps of its promise.
 
@@ -71,7 +50,7 @@ def kept_share(harmonics: Tensor, variance: Tensor, noise: Tensor, exponent: flo
     variance : Tensor, shape (R,)
         Of the noise of each ring.
     noise : Tensor, shape ()
-        From `learned_noise`.
+        Nats of an order that are noise.
     exponent
         Of the share: 1 for patterns that are nearest to the true ones, 1/2 for patterns whose
         orders have the power of the true ones.

@@ -44,8 +44,13 @@ __all__ = [
 LEAST_NOISY = 0.03
 # Rings are taken to be at least this bright, relative to the brightest.
 LEAST_LEVEL = 1e-9
+# Nats that are tried for what a decoder has learned of noise in each order, on so many patterns.
+LEARNED_NOISES, MOST_JUDGED = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), 512
 # Step in z of a finite difference.
 DRIFT_STEP = 0.05
+# Preference for a direction in training, in standard deviations of the log-likelihood of the turn,
+# and the angle between the directions of one pattern and the next.
+SWAY, GOLDEN = 0.05, math.pi * (3 - math.sqrt(5))
 
 
 class PolarRRVAE(LatentModel):
@@ -271,10 +276,27 @@ class PolarRRVAE(LatentModel):
 
     def _log_marginal(self, x: Tensor, harmonics: Tensor) -> Tensor:
         constant, turned = self.log_density(x, harmonics)
-        marginal, highest = angle.log_mean_exp(turned)
-        if self.training:
-            self._track_noise(constant + highest)
+        if not self.training:
+            return constant + angle.log_mean_exp(turned)[0]
+        marginal, theta = angle.log_mean_exp(self._swayed(turned))
+        self._track_noise(constant + angle.at_zero(angle.shifted(turned, theta)))
         return constant + marginal
+
+    def _swayed(self, turned: Tensor) -> Tensor:
+        """Log-likelihoods of the turn (..., B, K) with a slight preference for a direction each.
+
+        Of turns that explain a symmetric pattern alike, training would else take those that turn
+        the same sector beyond the detector's edge, where decoded patterns are arbitrary.
+        """
+        if not self._masked:
+            return turned
+        size = SWAY * angle.deviation(turned.detach())
+        # Golden angles: even over a batch, whose order is drawn anew in each epoch.
+        number = torch.arange(turned.shape[-2], device=size.device, dtype=size.dtype)
+        preference = torch.polar(0.5 * size, (GOLDEN * number).expand_as(size))
+        return torch.cat(
+            [turned[..., :1], turned[..., 1:2] + preference[..., None], turned[..., 2:]], dim=-1
+        )
 
     @torch.no_grad()
     def _track_noise(self, highest: Tensor) -> None:
@@ -305,17 +327,20 @@ class PolarRRVAE(LatentModel):
         # by that ring's own noise.
         least = torch.maximum(self._floor(), LEAST_NOISY * variance.max())
         self.noise_variance.copy_(variance.clamp(min=least))
-        promises = [self._promised_and_kept(b) for b in x.split(512)]
-        power, gain = (torch.cat(p) for p in zip(*promises, strict=True))
-        self.learned_noise.copy_(evidence.learned_noise(power, gain))
+        self._measure_learned_noise(x[:MOST_JUDGED])
 
-    def _promised_and_kept(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Size of each decoded order, and what it adds to the log-likelihood, both (B, M)."""
-        fit, sigma = self.fit(x), self.noise_variance.sqrt()[:, None]
-        relative = fit.harmonics / sigma
-        gain = evidence.gain_by_order(fit.residual / sigma, relative, fit.theta, self.weight)
-        kept = self.weight.mean(dim=-1, keepdim=True).sqrt()
-        return angle.power(kept * relative), gain
+    def _measure_learned_noise(self, x: Tensor) -> None:
+        """Take that learned noise without which the turns of ``x`` are the most likely.
+
+        Noise in high orders is worth little energy, and yet it turns the peak of the likelihood.
+        """
+        z, _ = self.encode(x)
+        likely = []
+        for noise in LEARNED_NOISES:
+            self.learned_noise.fill_(noise)
+            harmonics, _ = self._choose_hand(x, self.decode(z))
+            likely.append(self.turn_evidence(x, harmonics).mean().item())
+        self.learned_noise.fill_(LEARNED_NOISES[likely.index(max(likely))])
 
     def fit(self, x: Tensor) -> Fit:
         """Most probable latents and turns of ``x (B, R, A)``."""
@@ -337,6 +362,12 @@ class PolarRRVAE(LatentModel):
         if not self.counts:
             return self.log_density(x, harmonics)[1]
         return posterior.log_density(x, self.background, harmonics, self._counting, self.coverage)
+
+    def turn_evidence(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        """Log-likelihood (B,), marginal over the turn, up to what no `harmonics` change."""
+        if not self.counts:
+            return PolarRRVAE._log_marginal(self, x, harmonics)
+        return angle.log_mean_exp(self.turn_density(x, harmonics))[0]
 
     def _choose_hand(
         self,
@@ -366,6 +397,10 @@ class PolarRRVAE(LatentModel):
 
     def _drift(self, harmonics: Tensor, change: Tensor) -> Tensor:
         """Cost (B,) of a decoder that turns its pattern by `change` in a step of `DRIFT_STEP`."""
+        if self._masked:
+            # What is decoded where nothing is seen is arbitrary, and may be large.
+            seen = self.weight.mean(dim=-1, keepdim=True).sqrt()
+            harmonics, change = seen * harmonics, seen * change
         return likelihood.drift(harmonics, change, self.noise_variance.mean() * DRIFT_STEP**2)
 
     @torch.no_grad()
