@@ -63,17 +63,22 @@ def test_training_sees_the_decoder_as_it_is(trained):
 def test_angles_at_few_counts_are_better_without_it():
     draw = {"size": 32, "counts": 100, "orders": (1, 2, 3)}
     options = {"background": "mean", "max_epochs": 20, "progress": False, "device": "cpu"}
-    estimator = RRVAE(random_state=0, **options).fit(synthetic.folds(600, **draw).frames)
-    noisy = copy.deepcopy(estimator)
-    noisy.fitted_.model.learned_noise.zero_()
+    train = synthetic.folds(600, **draw).frames
     truth = synthetic.folds(2000, random_state=1, **draw)
 
-    def ratio(model):
+    def error(model):
         codes = model.encode(truth.frames)
-        error = truth.angle_error(np.where(codes.fold > 0, codes.angle, 0.0)) / truth.bound
-        return np.nanmedian(error[truth.fold == 1])
+        ratio = truth.angle_error(np.where(codes.fold > 0, codes.angle, 0.0)) / truth.bound
+        return np.nanmedian(ratio[truth.fold == 1])
 
-    assert ratio(estimator) < 0.85 * ratio(noisy)
+    def gain(seed):
+        estimator = RRVAE(random_state=seed, **options).fit(train)
+        noisy = copy.deepcopy(estimator)
+        noisy.fitted_.model.learned_noise.zero_()
+        return error(estimator) / error(noisy)
+
+    # Of single trainings 0.76 to 0.92.
+    assert np.median([gain(seed) for seed in range(3)]) < 0.85
 
 
 def test_another_scan_measures_its_own(trained, unseen):

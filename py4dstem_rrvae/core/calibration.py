@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,10 +19,9 @@ SHARES, REACHES = (0.6827, 0.95), (1.0, 1.96)
 # are drawn more often, to make so many draws.
 MOST, CHUNK, DRAWS, WANTED = 512, 64, 4, 1024
 MOST_DRAWS = 64
-# Share of what tells a held-out pattern from the model's that stays in it where the angle's error
-# is measured. With none of it, what the decoder lacks is missing (graphene: 50 to 59 % within one
-# standard deviation); with all of it, the pattern's own noise is in it twice (68 to 78 %).
-OWN = 0.9
+# How much worse it is to miss the second of these shares: three bars of a hundred too short are few
+# of 32, and many of five.
+OUTER = 2.0
 # Fewer deviations than this calibrate nothing.
 FEWEST = 50
 
@@ -38,8 +38,7 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
     draws, and one factor for each latent and one for the angle bring 68 % and 95 % of the
     deviations within one and two standard deviations, as nearly as one factor can do both.
 
-    For the angle the held-out patterns themselves are counted anew, but for a share of what tells
-    them from the model's: where the decoder lacks something of them, noise turns them farther.
+    The angle's factor comes from the held-out patterns themselves: see `LatentModel.halves`.
 
     Parameters
     ----------
@@ -64,8 +63,9 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
         # A width is asked of real patterns, which are not quite the model's: of both.
         moves += [move.flatten(0, 1)] * 2
         drawn.append(torch.cat([*again, x.repeat(draws, 1, 1)]))
-        real = redraw(clean + OWN * (x - clean), draws)
-        turns += [_turned(seen, model.infer(one)) for one in real]
+        # A difference of draws has no part of what `redraw` blurs.
+        noise = [(one - two) / math.sqrt(2) for one, two in pairwise([*again, again[0]])]
+        turns += [_apart(seen, *model.halves(x, one)) for one in noise]
     redrawn, move, turn = torch.cat(drawn), torch.cat(moves), torch.cat(turns)
     if len(move) >= FEWEST:
         model.refit_widths(redrawn, move.square())
@@ -90,13 +90,14 @@ def _factor(deviation: Tensor) -> Tensor:
             for share, reach in zip(SHARES, REACHES, strict=True)
         ]
     )
+    errors[1] *= OUTER
     return factors[errors.abs().amax(dim=0).argmin()].clamp(min=1e-3)
 
 
-def _turned(truth: Inference, found: Inference) -> Tensor:
-    """Errors of the angle in standard deviations, where both have the same period."""
-    both = (truth.fold == found.fold) & (truth.fold > 0)
-    period = 2 * math.pi / truth.fold[both]
-    difference = (found.angle - truth.angle)[both]
-    distance = torch.remainder(difference + period / 2, period) - period / 2
-    return distance.abs() / found.angle_std[both]
+def _apart(seen: Inference, halves: Tensor, stds: Tensor) -> Tensor:
+    """By how many standard deviations the angles (2, n) of halves differ, where there is one."""
+    defined = seen.fold > 0
+    period = 2 * math.pi / seen.fold
+    distance = torch.remainder(halves[0] - halves[1] + period / 2, period) - period / 2
+    widened = stds * seen.error.clamp(min=1)
+    return (distance.abs() / widened.square().sum(dim=0).sqrt())[defined]

@@ -430,10 +430,20 @@ class PolarRRVAE(LatentModel):
         theta, std = angle.posterior(fit.turned, folds, fit.theta)
         error = ((fit.squared / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
-        std = torch.minimum(std * self.angle_spread, widest)
+        # Quasi-likelihood (R. W. M. Wedderburn, Biometrika 61, 1974): what the model lacks of a
+        # pattern is taken for noise.
+        std = torch.minimum(std * self.angle_spread * error.clamp(min=1), widest)
         log_variance = fit.log_variance.clamp(*self.width_range)
         z_std = (0.5 * log_variance).exp() * self.spread
         return Inference(fit.z, z_std, theta, std, folds, error, fit.handedness)
+
+    @torch.no_grad()
+    def halves(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """As of `LatentModel`; both halves are held against what the whole is decoded to."""
+        harmonics, folds = self.fit(x).harmonics, self.infer(x).fold
+        densities = [self.turn_density(half, harmonics) for half in (x + noise, x - noise)]
+        found = [angle.posterior(0.5 * one, folds, angle.mode(one)) for one in densities]
+        return torch.stack([of[0] for of in found]), torch.stack([of[1] for of in found])
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:
