@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,12 +19,19 @@ Task = Callable[[NDArray[Any], Positions], T]
 """What is done with patterns (n, H, W) at the flat scan positions (n,)."""
 
 BLOCK_BYTES = 32 * 2**20
+CLOSED = "the file behind the patterns is closed: open it again, and read the patterns from there"
+# What h5py says of one.
+CLOSED_FILE = ("Not a dataset", "Invalid location identifier", "Not a location", "not a dataset")
 # A file's chunk is read as a whole even where it is larger than a block, up to this size.
 CHUNK_BYTES = 256 * 2**20
 
 
 def walk(
-    patterns: Any, task: Task[T], positions: Positions | None = None, progress: str | None = None
+    patterns: Any,
+    task: Task[T],
+    positions: Positions | None = None,
+    progress: str | None = None,
+    kept: NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[Positions, T]]:
     """Do a task on every block of a scan, each read once.
 
@@ -38,6 +46,9 @@ def walk(
         Flat scan indices to visit, ascending; None for all.
     progress
         What a progress bar says; None shows none.
+    kept : ndarray of bool, shape (H, W), or None
+        Pixels that a mask leaves. The others, and frames that were never recorded (NaN throughout),
+        are read as zero.
 
     Yields
     ------
@@ -48,15 +59,15 @@ def walk(
     Raises
     ------
     ValueError
-        If a pattern visited holds NaN or infinity.
+        If a pattern visited holds NaN or infinity in some of its pixels.
     """
     if hasattr(patterns, "to_delayed"):
-        yield from _walk_dask(patterns, task, positions, progress)
+        yield from _walk_dask(patterns, task, positions, progress, kept)
         return
     total = math.prod(patterns.shape[:-2]) if positions is None else len(positions)
     with tqdm(total=total, desc=progress, disable=progress is None) as bar:
         for where, block in _ahead(_blocks(patterns, positions)):
-            yield where, task(_finite(block), where)
+            yield where, task(_finite(block, kept), where)
             bar.update(len(where))
 
 
@@ -124,15 +135,28 @@ def _pick(
     return flat[picked], picked
 
 
-def _finite(block: NDArray[Any]) -> NDArray[Any]:
-    if block.dtype.kind == "f" and not np.isfinite(block).all():
-        bad = int(np.size(block) - np.isfinite(block).sum())
-        raise ValueError(f"patterns must be finite; got {bad} NaN or infinite pixels in a block")
-    return block
+def _finite(block: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+    if block.dtype.kind != "f" or (finite := np.isfinite(block)).all():
+        return block
+    seen = finite if kept is None else finite[:, kept]
+    seen = seen.reshape(len(block), -1)
+    partly = seen.any(axis=1) & ~seen.all(axis=1)
+    if partly.any():
+        bad = int(np.size(seen[partly]) - seen[partly].sum())
+        raise ValueError(
+            f"patterns must be finite; got {bad} NaN or infinite pixels in {partly.sum()} frames "
+            "of a block. Pixels that are never good are left out by mask= (True = keep), single "
+            "ones have to be filled"
+        )
+    return np.where(finite, block, block.dtype.type(0))
 
 
 def _walk_dask(
-    patterns: Any, task: Task[T], positions: Positions | None, progress: str | None
+    patterns: Any,
+    task: Task[T],
+    positions: Positions | None,
+    progress: str | None,
+    kept: NDArray[np.bool_] | None,
 ) -> Iterator[tuple[Positions, T]]:
     import dask
 
@@ -147,7 +171,7 @@ def _walk_dask(
         index = tuple(slice(e[k], e[k + 1]) for k, e in zip(corner, edges, strict=True))
         where, picked = _pick(index, scan, positions)
         if len(where):
-            parts.append(apply(shared, block, where, picked))
+            parts.append(apply(shared, block, where, picked, kept))
             places.append(where)
     yield from zip(places, _compute(parts, progress), strict=True)
 
@@ -163,9 +187,15 @@ def _whole_patterns(patterns: Any) -> Any:
     return patterns
 
 
-def _apply(task: Task[T], block: NDArray[Any], where: Positions, picked: Positions | None) -> T:
+def _apply(
+    task: Task[T],
+    block: NDArray[Any],
+    where: Positions,
+    picked: Positions | None,
+    kept: NDArray[np.bool_] | None,
+) -> T:
     block = np.asarray(block).reshape(-1, *block.shape[-2:])
-    return task(_finite(block if picked is None else block[picked]), where)
+    return task(_finite(block if picked is None else block[picked], kept), where)
 
 
 def _compute(parts: list[Any], progress: str | None) -> list[Any]:
@@ -183,7 +213,10 @@ def _compute(parts: list[Any], progress: str | None) -> list[Any]:
         for _ in tqdm(done, total=len(futures), desc=progress, disable=progress is None):
             pass
         return list(client.gather(futures))
-    if progress is None:
-        return list(dask.compute(*parts))
-    with TqdmCallback(desc=progress):
-        return list(dask.compute(*parts))
+    with TqdmCallback(desc=progress) if progress else nullcontext():
+        try:
+            return list(dask.compute(*parts))
+        except (ValueError, RuntimeError, KeyError, OSError) as error:
+            if any(words in str(error) for words in CLOSED_FILE):
+                raise ValueError(CLOSED) from error
+            raise

@@ -32,6 +32,8 @@ RADII = (0.3, 0.5, 0.7)
 """Radii about a site, in angstrom; half a C-C bond is the largest that still means one site."""
 
 FIGURES = (".png", ".pdf", ".svg")
+# As a shell says of a process that SIGINT has ended.
+INTERRUPTED = 130
 
 
 class RefusalError(Exception):
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 2 after a refusal, of which one line stands on standard error.
+        0, 2 after a refusal, or 130 after an interrupt; one line on standard error says why.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -59,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RefusalError as refusal:
         print(f"py4dstem-rrvae: {refusal}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("py4dstem-rrvae: interrupted; no maps were written", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

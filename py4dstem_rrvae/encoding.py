@@ -25,6 +25,7 @@ from .core.fine_mean import FineMean, FineSums
 from .core.inference import Inference
 from .core.intensity import COUNTED, Intensity
 from .core.model import LatentModel
+from .core.outliers import without_pattern
 from .core.threads import in_parallel
 from .core.transform import BinTransform, Own
 from .frames import FloatArray, Frames
@@ -41,7 +42,9 @@ class Binned:
     Attributes
     ----------
     polar : ndarray, shape (n, R, A)
-        Bins.
+        Bins of the patterns that are used.
+    used : ndarray of bool, shape (m,)
+        Which patterns of the block those are; the others hold none.
     some : ndarray, shape (k, H, W)
         Some of the patterns, as they were recorded.
     total : ndarray, shape (H, W)
@@ -51,6 +54,7 @@ class Binned:
     """
 
     polar: NDArray[np.float32]
+    used: NDArray[np.bool_]
     some: NDArray[Any]
     total: FloatArray
     sums: FineSums | None
@@ -141,12 +145,13 @@ class Binner:
         return None if self.origins is None else self.origins[positions]
 
     def __call__(self, patterns: NDArray[Any], positions: Positions) -> Binned:
-        """Bins of ``patterns (n, H, W)`` at flat scan positions."""
-        origins = self._origins(positions)
+        """Bins of those of ``patterns (m, H, W)``, at flat scan positions, that hold a pattern."""
+        used = ~without_pattern(patterns, self.detector.mask)
+        patterns, origins = patterns[used], self._origins(positions[used])
         sums = None if origins is None else self.transform.sums(patterns, origins)
         polar = self.transform(patterns, origins).cpu().numpy()
         total = patterns.sum(axis=0, dtype=float)
-        return Binned(polar, patterns[:RAW].copy(), total, sums)
+        return Binned(polar, used, patterns[:RAW].copy(), total, sums)
 
 
 class Encoder:

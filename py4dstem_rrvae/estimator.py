@@ -28,7 +28,7 @@ from .core.coordinate import NoiseKind
 from .core.intensity import COUNTED, Intensity, IntensityKind, choose_intensity
 from .core.model import Background, LatentModel
 from .core.response import Response
-from .core.threads import one_thread
+from .core.threads import one_thread, torch_as_it_comes
 from .core.training import History, RateKind, fit_model, settle_latents, split
 from .core.transform import BinTransform
 from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
@@ -57,6 +57,11 @@ FloatArray = NDArray[np.float64]
 NOISE_FREE = (
     "the patterns have no counting noise: the maps are made as usual, but z_std, angle_std and "
     "error say nothing; draw counts (numpy.random.Generator.poisson) for error bars that do"
+)
+
+NOTHING_LEARNED = (
+    "all latents are switched off: nothing but the turn was told from noise. Likely causes: few "
+    "counts, few patterns, a wrong centre, a wrong gain, or patterns that are all alike"
 )
 
 
@@ -236,11 +241,20 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError, TypeError
             If an option or the patterns cannot be used; the estimator is left as it was.
+        KeyboardInterrupt
+            If training was interrupted (Ctrl-C). A fitted estimator is left as it was; another one
+            keeps what it has learned so far, and ``history_.stopped`` says so.
         """
+        with torch_as_it_comes():
+            return self._fit(frames)
+
+    def _fit(self, frames: Any) -> RRVAE:
         prepared = self._prepare(frames, MIN_PATTERNS)
         binner, stabilised = prepared.binner, prepared.stabilised
         chance = torch.Generator().manual_seed(prepared.seed)
         model, history, held_out = self._train(prepared, chance)
+        if history.stopped == "interrupted" and hasattr(self, "fitted_"):
+            raise KeyboardInterrupt("training was interrupted; the earlier model is kept")
         response = prepared.response.measured(model.overdispersion)
         intensity = replace(prepared.intensity, gain=response.gain)
         with one_thread() if model.small_steps else nullcontext():
@@ -263,9 +277,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.history_ = history
         self._reservoir = None
-        if response.noise_free:
-            warnings.warn(NOISE_FREE, stacklevel=2)
         self.n_features_in_ = _features(frames)
+        if response.noise_free:
+            warnings.warn(NOISE_FREE, stacklevel=3)
+        if all(history.collapsed):
+            warnings.warn(NOTHING_LEARNED, stacklevel=3)
+        if history.stopped == "interrupted":
+            raise KeyboardInterrupt("training was interrupted; what was learned so far is kept")
         return self
 
     def partial_fit(self, frames: Any, y: None = None) -> RRVAE:  # noqa: ARG002
@@ -322,6 +340,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ValueError, TypeError
             If the patterns are no patterns, or the model does not fit their detector.
         """
+        with torch_as_it_comes():
+            return self._encode(frames, background)
+
+    def _encode(self, frames: Any, background: ScanBackground) -> Codes:
         fitted = self._fitted()
         if background not in get_args(ScanBackground):
             raise ValueError(f'background must be "stored" or "refit"; got {background!r}')
@@ -405,7 +427,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         model = copy.deepcopy(fitted.model).to("cpu")
         inputs = torch.tensor(z).float(), torch.tensor(theta).float(), torch.tensor(mirrored)
-        with torch.inference_mode():
+        with torch_as_it_comes(), torch.inference_mode():
             parts = [
                 frames(fitted.intensity.expected(model.expected(*part), independent))
                 for part in zip(*(p.split(CHUNK) for p in inputs), strict=True)
@@ -478,10 +500,15 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Draw what to train on, from at least so many patterns; refuse what cannot be."""
         check_options(self)
         source = self._source(frames)
-        if len(source) < least:
-            raise ValueError(f"{caller} needs at least {least} patterns; got {len(source)}")
+        if source.trainable < least:
+            raise ValueError(f"{caller} needs at least {least} patterns; got {source.trainable}")
         rng = generator(self.random_state)
         drawn = self._draw(source, rng, self._recipe.grid.for_detector)
+        if len(drawn.binned) < least:
+            raise ValueError(
+                f"{caller} needs at least {least} patterns; only {len(drawn.binned)} of the frames "
+                "that were looked at are neither blank nor saturated"
+            )
         check_capacity(self.latent_dim, drawn.binned)
         check_variety(drawn.binned)
         kind, weight = cast(IntensityKind, self.intensity), drawn.binner.transform.weight

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from .blocks import Positions, Task, walk
+from .blocks import CLOSED, Positions, Task, walk
 from .core.bins import Detector
 from .core.center import estimate_center
 from .core.refinement import refine_center
@@ -20,6 +22,12 @@ FloatArray = NDArray[np.float64]
 T = TypeVar("T")
 
 MIN_DETECTOR = 8
+# An origin is an outlier so many pixels off its neighbours, and so many times the median distance.
+FAR, FAR_OUT = 3.0, 12.0
+MASKED_FRAMES = (
+    "a masked array may leave out the same pixels of every frame alone; those of a lazy one are "
+    "given as mask= (True = keep), others are filled first, with the mean of their neighbours say"
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Frames:
         True where a detector pixel is kept.
     q_units : str
         Units of q.
+    roi : ndarray of bool, shape scan_shape, or None
+        Positions that training samples; codes are for all. None: all.
 
     Raises
     ------
@@ -52,15 +62,20 @@ class Frames:
     matrix: FloatArray = field(default_factory=lambda: np.eye(2))
     mask: NDArray[np.bool_] | None = None
     q_units: str = "pixels"
+    roi: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        if not hasattr(self.patterns, "shape") or not hasattr(self.patterns, "dtype"):
-            object.__setattr__(self, "patterns", np.asarray(self.patterns))
+        patterns, masked = readable(self.patterns)
+        object.__setattr__(self, "patterns", patterns)
         self._check_patterns()
+        if masked is not None:
+            object.__setattr__(self, "mask", masked if self.mask is None else masked & self.mask)
         if self.center is not None:
             self._check_center()
         if self.mask is not None:
             self._check_mask()
+        if self.roi is not None:
+            self._check_roi()
         matrix = np.asarray(self.matrix, dtype=float)
         usable = matrix.shape == (2, 2) and bool(np.isfinite(matrix).all())
         if not usable or np.linalg.det(matrix) == 0:
@@ -94,6 +109,8 @@ class Frames:
                 f"{center.reshape(-1, 2).min(axis=0).tolist()} to "
                 f"{center.reshape(-1, 2).max(axis=0).tolist()}"
             )
+        if center.ndim > 1:
+            center = _without_outliers(center)
         object.__setattr__(self, "center", center)
 
     def _check_mask(self) -> None:
@@ -106,6 +123,17 @@ class Frames:
         if not mask.any():
             raise ValueError("mask must keep at least one pixel (True = keep); it keeps none")
         object.__setattr__(self, "mask", mask)
+
+    def _check_roi(self) -> None:
+        roi = np.asarray(self.roi)
+        if roi.dtype != bool or roi.shape != self.scan_shape:
+            raise ValueError(
+                f"roi must be boolean of the scan's shape {self.scan_shape} (True = train there); "
+                f"got {roi.dtype} of shape {roi.shape}"
+            )
+        if not roi.any():
+            raise ValueError("roi must hold at least one position (True = train there)")
+        object.__setattr__(self, "roi", roi)
 
     @classmethod
     def of(cls, frames: Any, *, center: Any = None, mask: Any = None) -> Frames:
@@ -180,12 +208,18 @@ class Frames:
         self, task: Task[T], positions: Positions | None = None, progress: str | None = None
     ) -> Iterator[tuple[Positions, T]]:
         """Do a task on every block of the scan, each read once; see `blocks.walk`."""
-        return walk(self.patterns, task, positions, progress)
+        return walk(self.patterns, task, positions, progress, self.mask)
 
     def choose(self, n: int, rng: np.random.Generator) -> Positions:
-        """Flat scan indices (min(n, positions),), drawn without repetition, ascending."""
-        total = len(self)
-        return np.sort(rng.choice(total, size=min(n, total), replace=False))
+        """Flat scan indices (k,) to train on, drawn without repetition, ascending; k <= n."""
+        where = len(self) if self.roi is None else np.flatnonzero(self.roi)
+        total = self.trainable
+        return np.sort(rng.choice(where, size=min(n, total), replace=False))
+
+    @property
+    def trainable(self) -> int:
+        """Number of positions that training may draw."""
+        return len(self) if self.roi is None else int(np.count_nonzero(self.roi))
 
     def gather(
         self,
@@ -201,6 +235,51 @@ class Frames:
     def read(self, positions: Positions, progress: str | None = None) -> NDArray[Any]:
         """Patterns (n, H, W) at ascending flat scan indices (n,)."""
         return self.gather(_itself, positions, progress)
+
+
+def _without_outliers(origins: FloatArray) -> FloatArray:
+    """Origins (*scan_shape, 2) in which those far from their neighbours are taken from these."""
+    neighbours = ndimage.median_filter(origins, (5,) * (origins.ndim - 1) + (1,), mode="nearest")
+    distance = np.linalg.norm(origins - neighbours, axis=-1)
+    far = distance > max(FAR, FAR_OUT * float(np.median(distance)))
+    if not far.any():
+        return origins
+    warnings.warn(
+        f"{np.count_nonzero(far)} of {far.size} measured origins lie up to {distance.max():.1f} "
+        "pixels off those of the positions around them, which are taken instead",
+        stacklevel=5,
+    )
+    return np.where(far[..., None], neighbours, origins)
+
+
+def readable(patterns: Any) -> tuple[Any, NDArray[np.bool_] | None]:
+    """Patterns as an array that is read by blocks, and the mask (H, W) that came with them.
+
+    Raises
+    ------
+    ValueError
+        If a masked array leaves out other pixels in other frames, the file behind the patterns is
+        closed, or the number of patterns is unknown.
+    """
+    if type(patterns).__module__.partition(".")[0] in ("torch", "xarray"):
+        # A DataArray's own array may be a dask one.
+        tensor = hasattr(patterns, "detach")
+        patterns = patterns.detach().cpu().numpy() if tensor else patterns.data
+    if not hasattr(patterns, "shape") or not hasattr(patterns, "dtype"):
+        patterns = patterns if isinstance(patterns, np.ma.MaskedArray) else np.asarray(patterns)
+    if hasattr(patterns, "id") and not getattr(patterns.id, "valid", True):
+        raise ValueError(CLOSED)
+    if any(np.isnan(n) for n in getattr(patterns, "shape", ())):
+        raise ValueError("the number of patterns is unknown: call compute_chunk_sizes() first")
+    if isinstance(getattr(patterns, "_meta", None), np.ma.MaskedArray):
+        raise ValueError(MASKED_FRAMES)
+    if not isinstance(patterns, np.ma.MaskedArray):
+        return patterns, None
+    masked = np.asarray(patterns.mask) | np.zeros(patterns.shape, bool)
+    masked = masked.reshape(-1, *patterns.shape[-2:])
+    if (masked != masked[0]).any():
+        raise ValueError(MASKED_FRAMES)
+    return patterns.data, ~masked[0] if masked[0].any() else None
 
 
 def _itself(patterns: NDArray[Any], _: Positions) -> NDArray[Any]:

@@ -260,7 +260,7 @@ def _between(
     values: NDArray[Any], limits: tuple[float, float], colours: str, ax: Axes, units: str = ""
 ) -> None:
     low, high = limits
-    image = ax.imshow(values, cmap=_with_undefined(colours), vmin=low, vmax=high)
+    image = ax.imshow(values, origin="upper", cmap=_with_undefined(colours), vmin=low, vmax=high)
     _colour_bar(ax, image, units)
 
 
@@ -276,6 +276,7 @@ def _limits(values: NDArray[Any]) -> tuple[float, float]:
 def _cyclic(values: NDArray[Any], ax: Axes) -> None:
     image = ax.imshow(
         np.mod(values, CYCLE),
+        origin="upper",
         cmap=cyclic_colours(),
         vmin=0,
         vmax=CYCLE,
@@ -291,7 +292,7 @@ def _folds(fold: NDArray[Any], ax: Axes) -> None:
     higher = colormaps["tab20"]
     colours = ListedColormap([FOLD_COLOURS.get(n, higher(n % 20)) for n in present])
     norm = BoundaryNorm(np.arange(len(present) + 1) - 0.5, len(present))
-    image = ax.imshow(index, cmap=colours, norm=norm, interpolation="nearest")
+    image = ax.imshow(index, origin="upper", cmap=colours, norm=norm, interpolation="nearest")
     bar = _colour_bar(ax, image, "")
     bar.set_ticks(range(len(present)), labels=[str(n) if n else "none" for n in present])
     bar.ax.tick_params(length=0)

@@ -60,7 +60,7 @@ def manifold_figure(
     figure = Figure(figsize=(6.4, 5.5 if rows > 1 else 1.6), layout="constrained")
     ax = figure.subplots()
     limit = np.percentile(np.abs(mosaic), 99.5) or 1.0
-    image = ax.imshow(mosaic, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    image = ax.imshow(mosaic, origin="upper", cmap="RdBu_r", vmin=-limit, vmax=limit)
     bar = figure.colorbar(image, ax=ax, shrink=0.8)
     bar.set_label("intensity less the mean of all")
     height, width = patterns.shape[-2:]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -17,6 +18,7 @@ from .core.bins import Grid, GridFor, PolarGrid
 from .core.defects import defects
 from .core.fine_mean import FineMean
 from .core.intensity import Intensity
+from .core.outliers import flag_of, without_pattern
 from .core.response import COUNTS, Response, estimate_response
 from .encoding import Binner
 from .frames import Frames
@@ -26,6 +28,16 @@ from .options import MIN_PATTERNS
 SAMPLE_BYTES = 2**28
 # Patterns that the camera's response is found from.
 RAW_SAMPLE = 512
+
+
+NOTHING = (
+    "none of the {} frames that were looked at holds a pattern: all are blank, saturated, or have "
+    "a pixel flagged as invalid (mask= leaves such pixels out)"
+)
+LEFT_OUT = (
+    "{} of {} frames are left out of training: they are blank, saturated, or struck in one pixel. "
+    "They get codes, which say nothing"
+)
 
 
 @dataclass(frozen=True)
@@ -126,13 +138,17 @@ def draw(
     if frames.center is None or refine:
         where = frames.choose(affordable(frames, n), rng)
         raw = frames.read(where, progress)
-        frames = frames.refined(raw) if refine else frames.located(raw)
+        used = _with_pattern(raw, frames.mask)
+        frames = frames.refined(raw[used]) if refine else frames.located(raw[used])
         binner = Binner.of(frames, grid, device)
         parts = [(where, binner(raw, where))]
     else:
         binner = Binner.of(frames, grid, device)
         parts = list(frames.walk(binner, frames.choose(n, rng), progress))
-    where = np.concatenate([where for where, _ in parts])
+    looked_at = sum(len(where) for where, _ in parts)
+    where = np.concatenate([where[part.used] for where, part in parts])
+    if not len(where):
+        raise ValueError(NOTHING.format(looked_at))
     binned = torch.from_numpy(np.concatenate([part.polar for _, part in parts]))
     binned = binned[np.argsort(where)].to(binner.transform.device)
     sums = [part.sums for _, part in parts if part.sums is not None]
@@ -142,12 +158,20 @@ def draw(
     dark = response.dark_level
     n, transform = len(where), binner.transform
     mean = transform.fine_mean(total / n - dark)
+    if seek_defects and (limit := flag_of(frames.patterns.dtype)) is not None:
+        # Cameras mark the gaps between their chips so.
+        flagged = transform.kept & (total / n > limit / 2)
+        if flagged.any() and not flagged[transform.kept].all():
+            frames = replace(frames, mask=transform.kept & ~flagged)
+            return draw(frames, n, rng, binner.grid, device, progress, False, gain, offset)
     if seek_defects and not response.noise_free:
         expected = mean.round().on(transform.detector) * (n / response.gain)
         bad = defects((total - n * dark) / response.gain, expected, transform.kept)
         if bad.any() and not bad[transform.kept].all():
             frames = replace(frames, mask=transform.kept & ~bad)
             return draw(frames, n, rng, binner.grid, device, progress, False, gain, offset, False)
+    if len(where) < looked_at:
+        warnings.warn(LEFT_OUT.format(looked_at - len(where), looked_at), stacklevel=4)
     if sums:
         mean = FineMean.of(reduce(add, sums)).less(dark)
     binner = binner.knowing(mean, dark)
@@ -160,6 +184,12 @@ def affordable(frames: Frames, n: int) -> int:
     height, width = frames.detector_shape
     most: int = SAMPLE_BYTES // (height * width * frames.patterns.dtype.itemsize)
     return max(MIN_PATTERNS, min(n, most))
+
+
+def _with_pattern(raw: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Which of the frames (n, H, W) show where the beam is; all of them if none do."""
+    bad = without_pattern(raw, mask)
+    return np.ones(len(raw), bool) if bad.all() else ~bad
 
 
 class Reservoir:

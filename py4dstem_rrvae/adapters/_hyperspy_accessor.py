@@ -52,6 +52,7 @@ class SignalAccessor:
         self,
         *,
         model: RRVAE | None = None,
+        roi: BaseSignal | NDArray[np.bool_] | None = None,
         lazy_output: bool | None = None,
         show_progressbar: bool | None = None,
         **options: Any,
@@ -60,6 +61,7 @@ class SignalAccessor:
         self._maps = hyperspy.fit(
             self.host,
             model=model,
+            roi=roi,
             lazy_output=lazy_output,
             show_progressbar=show_progressbar,
             **options,

@@ -128,7 +128,17 @@ def scan(signal: Any) -> list[dict[str, Any]]:
     """Axes of a map of the scan: the last two of the array (or the only one) are its signal's."""
     axes = signal.axes_manager.navigation_axes[::-1]
     first = max(len(axes) - 2, 0)
-    return [
+    result = [
         axis.get_axis_dictionary() | {"navigate": number < first}
         for number, axis in enumerate(axes)
     ]
+    powers = [LENGTHS.get(str(axis.units)) for axis in axes[first:]]
+    if len(powers) == 2 and None not in powers and powers[0] != powers[1]:
+        # Both in the units of the faster axis, or a map would be drawn a thousand times too long.
+        factor = 10.0 ** (powers[0] - powers[1])  # type: ignore[operator]
+        slow, fast = result[first:]
+        slow["units"] = fast["units"]
+        for name in ("scale", "offset"):
+            if name in slow:
+                slow[name] = float(f"{slow[name] * factor:.12g}")
+    return result

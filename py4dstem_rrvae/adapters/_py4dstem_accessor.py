@@ -44,9 +44,15 @@ class DataCubeAccessor:
             )
         return self._model
 
-    def fit(self, *, model: RRVAE | None = None, **options: Any) -> py4dstem.Maps:
+    def fit(
+        self,
+        *,
+        model: RRVAE | None = None,
+        roi: NDArray[np.bool_] | None = None,
+        **options: Any,
+    ) -> py4dstem.Maps:
         """Train on this data cube and attach its maps; see `py4dstem.fit`."""
-        maps = py4dstem.fit(self.host, model=model, **options)
+        maps = py4dstem.fit(self.host, model=model, roi=roi, **options)
         self._model = maps.model
         return maps
 

@@ -60,6 +60,7 @@ def fit(
     signal: BaseSignal,
     *,
     model: RRVAE | None = None,
+    roi: BaseSignal | NDArray[np.bool_] | None = None,
     lazy_output: bool | None = None,
     show_progressbar: bool | None = None,
     **options: Any,
@@ -73,6 +74,9 @@ def fit(
         chunk, once to draw the sample and once to encode.
     model
         Model to train; None makes ``RRVAE(**options)``.
+    roi : signal or ndarray of bool, of the navigation shape, or None
+        Positions to train on (True), without the flyback column or the vacuum for one; the inverse
+        of HyperSpy's `navigation_mask`. All are mapped.
     lazy_output
         Whether the maps are lazy signals; None follows the signal. All are computed at once either
         way, in one pass over the data: they are a few numbers a position.
@@ -96,7 +100,8 @@ def fit(
     if "center" in options:
         options["center"] = _center(options["center"], signal)
     model = _models.to_train(model, options)
-    source = frames(signal)
+    roi = roi.data if isinstance(roi, BaseSignal) else roi
+    source = replace(frames(signal), roi=None if roi is None else np.asarray(roi))
     if source.center is None and model.center is None:
         warnings.warn(
             "the signal axes have no origin on the detector, so the centre is estimated from the "
@@ -340,12 +345,27 @@ def decomposition(
 
 
 def _center(center: Any, signal: BaseSignal) -> Any:
-    """Centre as the model takes it, (row, col) per position, also of a `BeamShift`."""
+    """Centre as the model takes it, (row, col) per position, also of a `BeamShift`.
+
+    Raises
+    ------
+    ValueError
+        If its units are neither pixels nor those of the signal axes.
+    """
     if not isinstance(center, BaseSignal):
         return center
-    shape = signal.axes_manager.signal_shape
-    middle = np.array(shape) / 2
-    return (middle - np.asarray(center.data))[..., ::-1]
+    shift = np.array(center.data, dtype=float)
+    units = getattr(center, "units", None) or ["px", "px"]
+    for number, (unit, axis) in enumerate(zip(units, signal.axes_manager.signal_axes, strict=True)):
+        if unit not in (None, "px", "pixels"):
+            if unit != axis.units:
+                raise ValueError(
+                    f"the beam shift must be in pixels or in the units of the signal axes, "
+                    f"{axis.units!r}; got {unit!r}"
+                )
+            shift[..., number] /= axis.scale
+    middle = np.array(signal.axes_manager.signal_shape) / 2
+    return (middle - shift)[..., ::-1]
 
 
 def _maps(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,13 @@ class Maps(dict[str, RealSlice]):
         self.model = model
 
 
-def fit(datacube: DataCube, *, model: RRVAE | None = None, **options: Any) -> Maps:
+def fit(
+    datacube: DataCube,
+    *,
+    model: RRVAE | None = None,
+    roi: NDArray[np.bool_] | None = None,
+    **options: Any,
+) -> Maps:
     """Train a model on a data cube, encode the data cube, and attach the maps to its tree.
 
     Earlier maps are replaced once the new ones are there; those of `compare` stay as long as the
@@ -78,6 +85,9 @@ def fit(datacube: DataCube, *, model: RRVAE | None = None, **options: Any) -> Ma
         Its data are read, never written.
     model
         Model to train; None makes ``RRVAE(**options)``.
+    roi : ndarray of bool, shape (Rx, Ry), or None
+        Positions to train on (True), without the flyback column or the vacuum for one. All are
+        mapped.
     **options
         Options of `RRVAE`.
 
@@ -94,7 +104,7 @@ def fit(datacube: DataCube, *, model: RRVAE | None = None, **options: Any) -> Ma
         If the data or the calibration cannot be used.
     """
     model = _models.to_train(model, options)
-    source = frames(datacube)
+    source = replace(frames(datacube), roi=roi)
     _node(datacube)
     if source.center is None and model.center is None:
         warnings.warn(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,36 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
+_HOLDING = threading.Lock()
+_held: list[int] = []
+_STARTED = os.getpid()
+
+
+@contextmanager
+def torch_as_it_comes() -> Iterator[None]:
+    """Let torch work as if nobody had changed its global settings, and leave them as they were.
+
+    Notebooks that use other packages set a default dtype, turn gradients off, or ask for
+    deterministic algorithms. In a forked process, OpenMP would wait for threads of its parent.
+    """
+    if os.getpid() != _STARTED:
+        torch.set_num_threads(1)
+    dtype, strict = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    if dtype != torch.float32:
+        torch.set_default_dtype(torch.float32)
+    if strict:
+        torch.use_deterministic_algorithms(False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        if dtype != torch.float32:
+            torch.set_default_dtype(dtype)
+        if strict:
+            torch.use_deterministic_algorithms(True, warn_only=only_warns)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Hold torch to one thread for a while; whatever happens, it then has as many as before.
@@ -22,12 +53,17 @@ def one_thread() -> Iterator[None]:
     In steps as small as those of training, every operation waits for the thread that has no core:
     on two cores that had other work, training with two threads took 28 times as long as with one.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    with _HOLDING:
+        # Of several threads that hold it, the last to end gives back what the first has found.
+        _held.append(_held[0] if _held else torch.get_num_threads())
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _HOLDING:
+            before = _held.pop()
+            if not _held:
+                torch.set_num_threads(before)
 
 
 def in_parallel(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames that hold no pattern: never recorded, saturated, or struck by a cosmic ray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Mask = NDArray[np.bool_]
+
+# A frame is looked at for a spike where its brightest pixel has this many times the median of all
+# frames' brightest; the spike has as many times its brightest neighbour.
+CONTRAST = 3.0
+# And stands off it by so many standard deviations of counting.
+SIGNIFICANT = 8.0
+# With spikes in more than this share of the frames, it is the patterns that are so sharp.
+MOST_SPIKED = 0.25
+# Integers of this many bits and more reach their largest value only as a flag, or in saturation.
+FLAG_BITS = 16
+
+_NEIGHBOURS = np.ones((1, 3, 3), bool)
+_NEIGHBOURS[0, 1, 1] = False
+
+
+def without_pattern(frames: NDArray[Any], kept: Mask | None = None) -> Mask:
+    """Which of ``frames (n, H, W)`` hold no pattern that could be learned from, (n,).
+
+    Frames of one value throughout (blank, saturated), frames with a pixel that counts the most that
+    their type can hold, and frames with a spike of one pixel. A pixel that does so in more than
+    half of the frames is a defect of the camera, not of a frame: see `flagged`.
+
+    Parameters
+    ----------
+    frames
+        In units of the detector.
+    kept
+        Pixels (H, W) that a mask leaves; the others are not looked at.
+    """
+    seen = frames if kept is None else frames[:, kept]
+    flat = seen.reshape(len(frames), -1)
+    least, most = flat.min(axis=1), flat.max(axis=1)
+    bad: Mask = least == most
+    limit = flag_of(frames.dtype)
+    suspects = most == limit if limit is not None else np.zeros(len(frames), bool)
+    if suspects.any():
+        at_limit = frames == limit
+        at_limit &= at_limit[~bad].mean(axis=0) <= 0.5 if not bad.all() else True
+        struck: Mask = at_limit.any(axis=(1, 2)) if kept is None else at_limit[:, kept].any(axis=1)
+        bad |= struck
+    spiked = np.zeros(len(frames), bool)
+    bright = ~bad & (most > CONTRAST * np.median(most[~bad]) if not bad.all() else False)
+    # As many at once as make no large copies.
+    for part in np.array_split(np.flatnonzero(bright), max(1, bright.sum() // 64)):
+        spiked[part] = _spiked(frames[part], kept)
+    if spiked.sum() <= MOST_SPIKED * len(frames):
+        bad |= spiked
+    return bad
+
+
+def flag_of(dtype: np.dtype[Any]) -> int | None:
+    """Value by which detectors mark pixels of integer frames as invalid or saturated."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "ui" or 8 * dtype.itemsize < FLAG_BITS:
+        return None
+    return int(np.iinfo(dtype).max)
+
+
+def _spiked(frames: NDArray[Any], kept: Mask | None) -> Mask:
+    counts = frames.astype(float)
+    if kept is not None:
+        counts[:, ~kept] = 0
+    around = ndimage.maximum_filter(counts, footprint=_NEIGHBOURS, mode="mirror")
+    noise = SIGNIFICANT * np.sqrt(np.maximum(counts, 1))
+    spikes = (counts > CONTRAST * around) & (counts - around > noise)
+    found: Mask = spikes.any(axis=(1, 2))
+    return found
