@@ -21,9 +21,26 @@ Task = Callable[[NDArray[Any], Positions], T]
 BLOCK_BYTES = 32 * 2**20
 CLOSED = "the file behind the patterns is closed: open it again, and read the patterns from there"
 # What h5py says of one.
-CLOSED_FILE = ("Not a dataset", "Invalid location identifier", "Not a location", "not a dataset")
+CLOSED_FILE = (
+    "identifier is not of specified type",
+    "Not a dataset",
+    "Invalid location identifier",
+    "Not a location",
+    "not a dataset",
+)
 # A file's chunk is read as a whole even where it is larger than a block, up to this size.
 CHUNK_BYTES = 256 * 2**20
+
+
+def check_open(patterns: Any) -> None:
+    """Refuse a dataset whose file is closed.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not getattr(getattr(patterns, "id", None), "valid", True):
+        raise ValueError(CLOSED)
 
 
 def walk(

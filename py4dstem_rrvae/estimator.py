@@ -20,6 +20,7 @@ from torch import Tensor
 
 from . import model_file
 from .adoption import check_fits, place, refit
+from .blocks import check_open
 from .codes import Codes
 from .core.architectures import Architecture, Recipe
 from .core.bins import Grid, GridFor
@@ -467,6 +468,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.fitted_
 
     def _source(self, frames: Any) -> Frames:
+        check_open(frames)
         frames = unflatten(frames, self.signal_shape, self.mask)
         center = None if self._refines() else self.center
         return Frames.of(frames, center=center, mask=self.mask)

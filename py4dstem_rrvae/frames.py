@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .blocks import CLOSED, Positions, Task, walk
+from .blocks import Positions, Task, check_open, walk
 from .core.bins import Detector
 from .core.center import estimate_center
 from .core.refinement import refine_center
@@ -261,14 +261,13 @@ def readable(patterns: Any) -> tuple[Any, NDArray[np.bool_] | None]:
         If a masked array leaves out other pixels in other frames, the file behind the patterns is
         closed, or the number of patterns is unknown.
     """
+    check_open(patterns)
     if type(patterns).__module__.partition(".")[0] in ("torch", "xarray"):
         # A DataArray's own array may be a dask one.
         tensor = hasattr(patterns, "detach")
         patterns = patterns.detach().cpu().numpy() if tensor else patterns.data
     if not hasattr(patterns, "shape") or not hasattr(patterns, "dtype"):
         patterns = patterns if isinstance(patterns, np.ma.MaskedArray) else np.asarray(patterns)
-    if hasattr(patterns, "id") and not getattr(patterns.id, "valid", True):
-        raise ValueError(CLOSED)
     if any(np.isnan(n) for n in getattr(patterns, "shape", ())):
         raise ValueError("the number of patterns is unknown: call compute_chunk_sizes() first")
     if isinstance(getattr(patterns, "_meta", None), np.ma.MaskedArray):

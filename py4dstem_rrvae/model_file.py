@@ -67,9 +67,13 @@ def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: 
     ------
     FileNotFoundError
         If the folder does not exist.
+    ValueError
+        If the path is a folder.
     """
     from . import __version__
 
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder: give the name of a file in it")
     detector = fitted.detector
     parameters = parameters | {"center": None, "mask": None}
     if not isinstance(parameters["random_state"], (int, type(None))):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _hyperspy_angles, _hyperspy_anomaly, hyperspy
+from . import _fingerprint, _hyperspy_angles, _hyperspy_anomaly, _hyperspy_axes, hyperspy
 
 if TYPE_CHECKING:
     from hyperspy.signals import BaseSignal
@@ -28,6 +28,7 @@ class SignalAccessor:
     def __init__(self, host: BaseSignal) -> None:
         self.host = host
         self._maps: hyperspy.Maps | None = None
+        self._made_for: dict[str, Any] = {}
         self._comparison: dict[str, BaseSignal] = {}
         self._derived: dict[str, BaseSignal] = {}
         self._symmetry: dict[str, BaseSignal] = {}
@@ -67,6 +68,7 @@ class SignalAccessor:
             **options,
         )
         self._derived = {}
+        self._note("maps")
         return self._maps
 
     def encode(
@@ -86,6 +88,7 @@ class SignalAccessor:
             show_progressbar=show_progressbar,
         )
         self._derived = {}
+        self._note("maps")
         return self._maps
 
     def compare(
@@ -93,6 +96,7 @@ class SignalAccessor:
     ) -> dict[str, BaseSignal]:
         """Run pyxem's COM and phase retrieval; see `hyperspy.compare`."""
         self._comparison = hyperspy.compare(self.host, method=method, mask=mask)
+        self._note("comparison")
         return self._comparison
 
     def symmetry(
@@ -111,6 +115,7 @@ class SignalAccessor:
             mask=mask,
             show_progressbar=show_progressbar,
         )
+        self._note("symmetry")
         return self._symmetry
 
     def anomaly(self, *, neighbourhood: float = 0.0) -> LatentMap1D | LatentMap2D:
@@ -141,10 +146,27 @@ class SignalAccessor:
     def _latest(self) -> hyperspy.Maps:
         if self._maps is None:
             raise ValueError("this signal has no latent maps to judge by: call fit or encode first")
+        self._check("maps")
         return self._maps
+
+    def _note(self, kind: str) -> None:
+        """Remember what the signal is while its maps are made."""
+        self._made_for[kind] = _hyperspy_axes.scan(self.host), _fingerprint.of(self.host.data)
+
+    def _check(self, *kinds: str) -> None:
+        """Refuse maps of what the signal was before it was cropped or changed in place."""
+        axes, pixels = _hyperspy_axes.scan(self.host), _fingerprint.of(self.host.data)
+        for kind in kinds:
+            then = self._made_for.get(kind)
+            if then is not None and (then[0] != axes or _fingerprint.differ(then[1], pixels)):
+                raise ValueError(
+                    "the signal has changed since its maps were made (cropped, rebinned, swapped "
+                    "or calibrated): call fit or encode again, and compare"
+                )
 
     def plot(self, *, index: tuple[int, ...] = ()) -> Figure:
         """Draw what the other methods gave last; see `hyperspy.plot`."""
+        self._check("maps", "comparison", "symmetry")
         maps = self._comparison | (self._maps or {}) | self._derived | self._symmetry
         return hyperspy.plot(maps, index=index, title=self.host.metadata.General.title or None)
 

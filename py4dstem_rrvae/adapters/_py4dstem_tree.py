@@ -10,6 +10,7 @@ import numpy as np
 
 from ..codes import Codes
 from ..maps import LatentMap, codes_of, period_of
+from . import _fingerprint
 
 ABOUT_FIT = "rrvae_params"
 ABOUT_DPC = "dpc_params"
@@ -69,19 +70,27 @@ def codes(node: Any) -> tuple[Codes, list[bool]]:
 
 
 def check_fresh(cube: Any, node: Any) -> None:
-    """Refuse maps of another scan shape: cropping and binning change a data cube in place.
+    """Refuse maps of what the cube was before it was cropped, binned or turned in place.
 
     Raises
     ------
     ValueError
-        If any map was made for another scan shape.
+        If any map was made for another scan shape, or for other patterns.
     """
+    now = _fingerprint.of(cube.data)
     for kind in kinds(node):
         shape = tuple(int(n) for n in node.metadata[kind]["Rshape"])
         if shape != cube.Rshape:
             raise ValueError(
                 f"the maps must fit the datacube's scan of {cube.Rshape} positions; they were made "
                 f"for {shape}: call fit or encode again"
+            )
+        about = node.metadata[kind]
+        then = str(about["fingerprint"]) if "fingerprint" in about.keys else ""
+        if _fingerprint.differ(then, now):
+            raise ValueError(
+                "the datacube's patterns have changed since its maps were made (swapped, rotated, "
+                "filtered): call fit or encode again, and compare"
             )
 
 

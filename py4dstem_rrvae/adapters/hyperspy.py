@@ -298,7 +298,8 @@ def decomposition(
     Parameters
     ----------
     signal
-        Of floating-point data, which HyperSpy asks for; not changed but for `learning_results`.
+        Not changed but for `learning_results`. HyperSpy decomposes floats alone: other data are
+        seen as float32 meanwhile (lazily where they are lazy).
     navigation_mask, signal_mask
         True = left out, as HyperSpy has it. As NumPy arrays the first is (x, y), the second
         (ky, kx); signals are (x, y | ) and ( | kx, ky).
@@ -331,7 +332,7 @@ def decomposition(
         # HyperSpy checks the shape of an array in one order and reads it in the other.
         signal_mask = Signal2D(~keep)
     model = RRVAE(signal_shape=source.detector_shape, center=center, mask=keep, **options)
-    with _progress(model, show_progressbar):
+    with _progress(model, show_progressbar), _as_floats(signal):
         signal.decomposition(
             algorithm=model,
             navigation_mask=navigation_mask,
@@ -342,6 +343,18 @@ def decomposition(
     signal.learning_results.decomposition_algorithm = "RRVAE"
     signal.learning_results.number_significant_components = max(kept, 1)
     return model
+
+
+@contextmanager
+def _as_floats(signal: BaseSignal) -> Iterator[None]:
+    """Let a signal have floating-point data meanwhile."""
+    data = signal.data
+    if data.dtype.kind != "f":
+        signal.data = data.astype(np.float32)
+    try:
+        yield
+    finally:
+        signal.data = data
 
 
 def _center(center: Any, signal: BaseSignal) -> Any:

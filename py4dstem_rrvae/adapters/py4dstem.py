@@ -23,13 +23,14 @@ from py4DSTEM import DataCube, RealSlice
 
 from .. import __version__
 from ..anomalies import anomaly_map
+from ..blocks import check_open
 from ..core.autocorrelation import SymmetryKind
 from ..descriptors import StillPart, describe
 from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import LatentMap, latent_maps
 from ..options import ScanBackground
-from . import _models, _outputs, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
+from . import _fingerprint, _models, _outputs, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
 from ._py4dstem_files import datacube, read
 from ._py4dstem_tree import (
     ABOUT_ANOMALY,
@@ -288,6 +289,7 @@ def frames(datacube: DataCube) -> Frames:
     """
     if not isinstance(datacube, DataCube):
         raise TypeError(f"datacube must be a py4DSTEM.DataCube; got {type(datacube).__name__}")
+    check_open(datacube.data)
     if datacube.data.ndim != 4:
         raise ValueError(
             f"the datacube must be 4-D (Rx, Ry, Qx, Qy); got shape {datacube.data.shape}"
@@ -368,6 +370,7 @@ def _attach(
     for other in outdated:
         del node.metadata[other]
     about = {"package": "py4dstem_rrvae", "version": __version__} | record | about
+    about["fingerprint"] = _fingerprint.of(cube.data)
     node.metadata = Metadata(kind, _py4dstem_calibration.castable(about))
     for slice_ in slices.values():
         node.graft(slice_, merge_metadata=False)

@@ -206,9 +206,11 @@ def fold(
     values = evaluate(shifted(log_likelihood, theta), n)
     turned = values[:, [round(turn * n) for turn in TURNS]]
     # Noise makes the cost of a turn vary by the difference between the pattern and its turned self,
-    # and a decoder that has learned some of the pattern's own noise adds to the cost.
+    # and a decoder that has learned some of the pattern's own noise adds to the cost, in the orders
+    # that are left of it.
     vary = SIGNIFICANT * (energy @ waves).clamp(min=1e-9).sqrt()
-    told = values[:, :1] - turned > vary + LEARNED * learned_noise * waves.sum(dim=0) / 2
+    learned = 0.5 * LEARNED * learned_noise * ((energy > 0).to(waves) @ waves)
+    told = values[:, :1] - turned > vary + learned
     return largest_fold(harmonics, told.to(energy.dtype) @ kept_by > 0, least_breaking)
 
 

@@ -302,6 +302,8 @@ class BinOperator:
         -----
         After W. H. Richardson (J. Opt. Soc. Am. 62, 55, 1972) and L. B. Lucy (1974).
         """
+        # Decoded rates may lie below zero, where the ratios below would not settle.
+        polar = polar.clamp(min=0)
         frames = self.render(polar)
         within = self.render(self.area[None]).clamp(min=1e-9)
         for _ in range(MOST_STEPS):

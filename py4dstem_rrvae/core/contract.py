@@ -32,6 +32,9 @@ class LatentModel(nn.Module):
     ----------
     small_steps : bool
         Whether steps of training are so small that more than one thread would slow them down.
+    sway : float
+        How much each pattern prefers some direction in training, in standard deviations of the
+        log-likelihood of its turn.
     """
 
     small_steps = False
@@ -41,6 +44,7 @@ class LatentModel(nn.Module):
     kept: Tensor
     spread: Tensor
     angle_spread: Tensor
+    sway: float = 0.0
 
     def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
         """Start what is not a network from ``patterns (n, R, A)``.

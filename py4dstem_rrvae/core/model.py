@@ -48,9 +48,8 @@ LEAST_LEVEL = 1e-9
 LEARNED_NOISES, MOST_JUDGED = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), 512
 # Step in z of a finite difference.
 DRIFT_STEP = 0.05
-# Preference for a direction in training, in standard deviations of the log-likelihood of the turn,
-# and the angle between the directions of one pattern and the next.
-SWAY, GOLDEN = 0.05, math.pi * (3 - math.sqrt(5))
+# Angle between the directions that one pattern and the next are made to prefer in training.
+GOLDEN = math.pi * (3 - math.sqrt(5))
 
 
 class PolarRRVAE(LatentModel):
@@ -244,7 +243,8 @@ class PolarRRVAE(LatentModel):
     def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """`expected` patterns whose orders have the power of the true ones.
 
-        On the weaker expected ones, redrawn angles err by up to a sixth more than measured ones.
+        Redrawn on those that the turn is found with, weaker ones, angles err by up to a sixth more
+        than measured ones.
         """
         return self._whole(self.decode(z, 0.5), theta, mirrored)
 
@@ -288,9 +288,9 @@ class PolarRRVAE(LatentModel):
         Of turns that explain a symmetric pattern alike, training would else take those that turn
         the same sector beyond the detector's edge, where decoded patterns are arbitrary.
         """
-        if not self._masked:
+        if not self._masked or self.sway == 0:
             return turned
-        size = SWAY * angle.deviation(turned.detach())
+        size = self.sway * angle.deviation(turned.detach())
         # Golden angles: even over a batch, whose order is drawn anew in each epoch.
         number = torch.arange(turned.shape[-2], device=size.device, dtype=size.dtype)
         preference = torch.polar(0.5 * size, (GOLDEN * number).expand_as(size))

@@ -28,6 +28,9 @@ WARM_UP = 0.3
 # learned what it is good for (50 counts a pattern: three trainings of five); for good, two latents
 # would share what one can say. After D. P. Kingma et al. (NeurIPS 2016).
 FREE_NATS, FREE_UNTIL, PAID_FROM = 0.5, 0.4, 0.6
+# Preference of each pattern for a direction (see `LatentModel.sway`) at first, and the share of the
+# steps after which there is none: what breaks a symmetry by little has to be learned without.
+SWAY, SWAYED_UNTIL = 0.05, 0.6
 # Patterns of noise that a training draws, and adds again and again.
 NOISES = 1024
 # A latent is not told from noise below this R^2 between noise draws, and carries nothing below this
@@ -253,6 +256,7 @@ class _Loop:
     def step(self, x: Tensor) -> Tensor:
         """Loss of a batch, after which the parameters have moved."""
         rate, momentum, beta = self._pace()
+        self.model.sway = SWAY * max(1 - self.done / (SWAYED_UNTIL * self.total), 0.0)
         loss, _ = self._loss(self._noisy(x), self.generator, beta)
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)
         self.optimiser.step(gradients, rate, momentum)
