@@ -80,8 +80,10 @@ def test_a_breach_costs_more_than_noise_makes_the_cost_vary(strength, found):
 
 
 def test_noise_that_was_learned_is_taken_off_the_cost_of_a_turn():
-    assert fold(breach(0.3), learned_noise=0.1) == 1
-    assert fold(breach(0.3), learned_noise=1.0) == 3
+    # Of the orders that are left of the decoded pattern, only the first changes in a third of a
+    # turn: by three times what it has learned.
+    assert fold(breach(0.26), learned_noise=0.1) == 1
+    assert fold(breach(0.26), learned_noise=1.0) == 3
 
 
 def test_a_breach_may_have_to_hold_a_share_of_the_angular_energy():
