@@ -35,7 +35,7 @@ ALLOWED = [
     (INNER, rf"{INNER}|"),
     (
         r"adapters\._?(?P<host>[a-z0-9]+).*",
-        rf"{INNER}||plot|signals|adapters|adapters\._(models|outputs)|adapters\._?(?P=host).*",
+        rf"{INNER}||plot|signals|adapters|adapters\._(models|outputs|fingerprint)|adapters\._?(?P=host).*",
     ),
     (r"plot|plot_manifold", rf"{INNER}|plot_manifold"),
     (r"synthetic", r"camera"),

@@ -223,6 +223,16 @@ def test_unfolded_frames_have_the_bins_they_were_made_from(mask):
     assert (unfolded >= 0).all()
 
 
+def test_rates_below_zero_upset_no_unfolding():
+    # Decoders overshoot there; the ratios of the steps then grew without bound.
+    operator = BinOperator(detector(), PolarGrid(15.0, 10, 32))
+    rates = operator.area[None] * 2.0
+    rates[:, 6] *= -0.02
+    found = operator.unfold(rates)
+    assert (found >= 0).all()
+    assert found.max() < 3 * operator.render(rates).max()
+
+
 def test_unfolding_leaves_what_is_smooth_as_it_is():
     operator = BinOperator(detector(), PolarGrid(15.0, 10, 32))
     even = operator.area[None] * 2.0

@@ -128,17 +128,22 @@ def scan(signal: Any) -> list[dict[str, Any]]:
     """Axes of a map of the scan: the last two of the array (or the only one) are its signal's."""
     axes = signal.axes_manager.navigation_axes[::-1]
     first = max(len(axes) - 2, 0)
-    result = [
+    return [
         axis.get_axis_dictionary() | {"navigate": number < first}
         for number, axis in enumerate(axes)
     ]
-    powers = [LENGTHS.get(str(axis.units)) for axis in axes[first:]]
-    if len(powers) == 2 and None not in powers and powers[0] != powers[1]:
-        # Both in the units of the faster axis, or a map would be drawn a thousand times too long.
-        factor = 10.0 ** (powers[0] - powers[1])  # type: ignore[operator]
-        slow, fast = result[first:]
-        slow["units"] = fast["units"]
-        for name in ("scale", "offset"):
-            if name in slow:
-                slow[name] = float(f"{slow[name] * factor:.12g}")
-    return result
+
+
+def pixel(axes: Any) -> tuple[float, float]:
+    """Size of a map's pixels along the first axis, and how many times it they have on the second.
+
+    Lengths in other units are brought to one; the ratio is 1 where the units do not compare.
+    """
+    scales = [abs(float(axis.scale)) if axis.is_uniform else 1.0 for axis in axes]
+    powers = [LENGTHS.get(str(axis.units)) for axis in axes]
+    if axes[0].units == axes[1].units:
+        return scales[0], scales[1] / scales[0]
+    if powers[0] is None or powers[1] is None:
+        return scales[0], 1.0
+    ratio = scales[1] / scales[0] * 10.0 ** (powers[1] - powers[0])
+    return scales[0], float(f"{ratio:.12g}")

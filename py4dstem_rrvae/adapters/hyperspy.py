@@ -26,7 +26,7 @@ from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import latent_maps
 from ..options import ScanBackground
-from . import _hyperspy_maps, _models
+from . import _hyperspy_axes, _hyperspy_maps, _models
 from ._hyperspy_files import frames, read, save
 
 __all__ = [
@@ -264,15 +264,14 @@ def plot(
     plain = {name: _hyperspy_maps.to_map(map_, one) for name, map_ in one.items()}
     collapsed = {z for m in one.values() for z in m.metadata.get_item("RRVAE.collapsed", [])}
     axes = first.axes_manager.signal_axes
-    steps = [axis.scale if axis.is_uniform else 1.0 for axis in axes]
     units = [axis.units if isinstance(axis.units, str) else "px" for axis in axes]
     if len(axes) == 1:
         name = axes[0].name if isinstance(axes[0].name, str) else "position"
         return profiles_figure(plain, axes[0].axis, f"{name} ({units[0]})", title, collapsed)
-    ratio = abs(steps[1] / steps[0]) if units[0] == units[1] else 1.0
+    size, ratio = _hyperspy_axes.pixel(axes)
     return maps_figure(
         plain,
-        pixel_size=abs(steps[0]),
+        pixel_size=size,
         units=units[0],
         title=title,
         collapsed=collapsed,
