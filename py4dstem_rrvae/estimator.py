@@ -50,6 +50,7 @@ from .sampling import (
     check_capacity,
     check_variety,
     draw,
+    follow,
 )
 from .schedule import schedule_of
 
@@ -80,7 +81,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     center
         Pixel index ``(row, col)`` of the direct beam, or one per position; None: taken from
         `Frames`, else estimated from the mean pattern. "refine": a better one than that, where half
-        of the patterns bear it out.
+        of the patterns bear it out. "each": one per position, found from each pattern's own disc
+        (or rings) and smoothed over the scan as far as their noise asks for; reads all once more.
     mask
         ``(H, W)``, True where a detector pixel is kept.
     intensity
@@ -351,6 +353,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         known = fitted.detector
         source = Frames.of(unflatten(frames, known.shape, known.mask))
         source = place(source, fitted, background, self.center)
+        source = self._followed(source, np.random.default_rng(0))
         model = copy.deepcopy(fitted.model)
         intensity = fitted.intensity
         # One sample serves centre, background, dose and noise: the data is read twice at most.
@@ -470,11 +473,15 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _source(self, frames: Any) -> Frames:
         check_open(frames)
         frames = unflatten(frames, self.signal_shape, self.mask)
-        center = None if self._refines() else self.center
+        center = None if isinstance(self.center, str) else self.center
         return Frames.of(frames, center=center, mask=self.mask)
 
-    def _refines(self) -> bool:
-        return isinstance(self.center, str)
+    def _followed(self, frames: Frames, rng: np.random.Generator) -> Frames:
+        """Frames with the beam's place in each pattern, where this is asked for."""
+        if not isinstance(self.center, str) or self.center != "each":
+            return frames
+        progress = "center" if self.progress else None
+        return follow(frames, self.sample, rng, progress, self.gain, self.offset)
 
     def _draw(self, frames: Frames, rng: np.random.Generator, grid: Grid | GridFor) -> Drawn:
         progress = "sample" if self.progress else None
@@ -485,7 +492,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             grid,
             self.device,
             progress,
-            self._refines(),
+            isinstance(self.center, str) and self.center == "refine",
             gain=self.gain,
             offset=self.offset,
         )
@@ -505,6 +512,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if source.trainable < least:
             raise ValueError(f"{caller} needs at least {least} patterns; got {source.trainable}")
         rng = generator(self.random_state)
+        source = self._followed(source, rng)
         drawn = self._draw(source, rng, self._recipe.grid.for_detector)
         if len(drawn.binned) < least:
             raise ValueError(

@@ -21,7 +21,8 @@ from .core.refinement import refine_center
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
 
-MIN_DETECTOR = 8
+# Pixels along a side, and in all. On 8 x 8 the angle is off by two to four times its bound.
+MIN_DETECTOR, MIN_PIXELS = 8, 80
 # An origin is an outlier so many pixels off its neighbours, and so many times the median distance.
 FAR, FAR_OUT = 3.0, 12.0
 MASKED_FRAMES = (
@@ -91,6 +92,11 @@ class Frames:
         if min(shape[-2:]) < MIN_DETECTOR:
             raise ValueError(
                 f"the detector must have at least {MIN_DETECTOR} x {MIN_DETECTOR} pixels; "
+                f"got {shape[-2]} x {shape[-1]}"
+            )
+        if math.prod(shape[-2:]) < MIN_PIXELS:
+            raise ValueError(
+                f"the detector must have at least {MIN_PIXELS} pixels; "
                 f"got {shape[-2]} x {shape[-1]}"
             )
         if 0 in shape:

@@ -43,9 +43,9 @@ def check_options(estimator: RRVAE) -> None:
         if getattr(estimator, name) not in allowed:
             listed = ", ".join(map(repr, allowed))
             raise ValueError(f"{name} must be one of {listed}; got {getattr(estimator, name)!r}")
-    if isinstance(estimator.center, str) and estimator.center != "refine":
+    if isinstance(estimator.center, str) and estimator.center not in ("refine", "each"):
         raise ValueError(
-            f'center must be (row, col), one per position, "refine" or None; '
+            f'center must be (row, col), one per position, "refine", "each" or None; '
             f"got {estimator.center!r}"
         )
     for name in ("latent_dim", "max_epochs", "batch_size", "sample"):

@@ -14,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .blocks import Positions
+from .core.beam import BeamFinder, Shifts
 from .core.bins import Grid, GridFor, PolarGrid
 from .core.defects import defects
 from .core.fine_mean import FineMean
 from .core.intensity import Intensity
 from .core.outliers import flag_of, without_pattern
+from .core.refinement import contradicted
 from .core.response import COUNTS, Response, estimate_response
 from .encoding import Binner
 from .frames import Frames
@@ -37,6 +40,24 @@ NOTHING = (
 LEFT_OUT = (
     "{} of {} frames are left out of training: they are blank, saturated, or struck in one pixel. "
     "They get codes, which say nothing"
+)
+# Below this share of the circles about the beam, half of what a turn would show is not seen.
+LEAST_SEEN = 0.5
+# A ring with this share of its area is seen all round.
+WHOLE = 0.95
+PARTLY_SEEN = (
+    "the detector shows {:.0%} of the circles about the beam at {}, weighted with their counts, "
+    "and {} of {} rings all round: turns, folds and latents of patterns that are seen in part may "
+    "be wrong"
+)
+CONTRADICTED = (
+    "the centre is given as {}, but the discs or rings of the mean pattern are centred on {}: is "
+    "it in pixels, and of this detector as it is after cropping and binning?"
+)
+WANDERS = (
+    "the beam stands {:.2f} pixels (root mean square) off the centre from pattern to pattern, more "
+    'than counting noise explains, which makes symmetric patterns look broken: center="each" '
+    "finds where it stands in each of them"
 )
 
 
@@ -135,7 +156,8 @@ def draw(
     seek_defects
         Whether to look for hot and dead pixels, and to draw again without them.
     """
-    if frames.center is None or refine:
+    given = frames.center is not None and not refine
+    if not given:
         where = frames.choose(affordable(frames, n), rng)
         raw = frames.read(where, progress)
         used = _with_pattern(raw, frames.mask)
@@ -170,6 +192,19 @@ def draw(
         if bad.any() and not bad[transform.kept].all():
             frames = replace(frames, mask=transform.kept & ~bad)
             return draw(frames, n, rng, binner.grid, device, progress, False, gain, offset, False)
+    _warn_if_partly_seen(binner, binned)
+    detector = transform.detector
+    found = None
+    if given:
+        found = contradicted(total / n - dark, detector.center, detector.mask, detector.matrix)
+    if found is not None:
+        told = CONTRADICTED.format(_rounded(detector.center), _rounded(found))
+        warnings.warn(told, stacklevel=4)
+    elif frames.origins() is None and not response.noise_free:
+        finder = BeamFinder.of(detector, some, dark)
+        wandering = finder.wandering(some, dark, response.gain)
+        if wandering:
+            warnings.warn(WANDERS.format(wandering), stacklevel=4)
     if len(where) < looked_at:
         warnings.warn(LEFT_OUT.format(looked_at - len(where), looked_at), stacklevel=4)
     if sums:
@@ -177,6 +212,84 @@ def draw(
     binner = binner.knowing(mean, dark)
     binned = binner.evened(binned - binner.transform.dark, np.sort(where))
     return Drawn(frames, binner, binned, response, binner.transform.round_pattern(mean))
+
+
+def _rounded(center: tuple[float, float]) -> tuple[float, float]:
+    return round(float(center[0]), 1), round(float(center[1]), 1)
+
+
+def _warn_if_partly_seen(binner: Binner, binned: Tensor) -> None:
+    weight = binner.transform.weight
+    seen = weight.mean(dim=1)
+    counts = (binned.mean(dim=0) * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
+    counts = counts.clamp(min=0)
+    share = float((counts * seen).sum() / counts.sum().clamp(min=1e-9))
+    if share < LEAST_SEEN:
+        whole = int((seen > WHOLE).sum())
+        message = PARTLY_SEEN.format(share, _rounded(binner.detector.center), whole, len(seen))
+        warnings.warn(message, stacklevel=5)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Where the beam stands in each pattern of a block: rows of its shift and their variance."""
+
+    finder: BeamFinder
+    response: Response
+
+    def __call__(self, patterns: NDArray[Any], _: Positions) -> NDArray[Any]:
+        """Rows (n, 3) of ``patterns (n, H, W)``."""
+        response = self.response
+        found = self.finder(patterns, response.dark_level, response.gain)[1]
+        variance = np.where(
+            without_pattern(patterns, self.finder.detector.mask), np.inf, found.variance
+        )
+        return np.column_stack([found.value, variance])
+
+
+def follow(
+    frames: Frames,
+    n: int,
+    rng: np.random.Generator,
+    progress: str | None = None,
+    gain: float | None = None,
+    offset: float | None = None,
+) -> Frames:
+    """Frames with the beam's place in each pattern, found from the patterns themselves.
+
+    Parameters
+    ----------
+    frames
+        Read once, and a sample of them before.
+    n
+        Patterns at most from which the mean pattern is taken.
+    rng
+        Source of chance.
+    progress
+        As in `blocks.walk`.
+    gain, offset
+        Of the camera, where they are known.
+
+    Raises
+    ------
+    ValueError
+        If neither a disc nor the brightest ring about the beam lies on the detector all round.
+    """
+    raw = frames.read(frames.choose(min(n, affordable(frames, n), RAW_SAMPLE), rng))
+    raw = raw[_with_pattern(raw, frames.mask)]
+    frames = frames.located(raw) if frames.center is None else frames
+    response = estimate_response(raw, frames.mask, gain, offset) if len(raw) > 1 else COUNTS
+    finder = BeamFinder.of(frames.detector(), raw, response.dark_level)
+    if not finder.reach:
+        raise ValueError(
+            'center="each" needs a disc or a ring about the beam that lies on the detector all '
+            f"round; there is none about {tuple(np.round(finder.detector.center, 1).tolist())}"
+        )
+    rows = frames.gather(Followed(finder, response), progress=progress)
+    shifts = Shifts(rows[:, :2], rows[:, 2]).smoothed(frames.scan_shape)
+    last = np.asarray(frames.detector_shape) - 1.0
+    origins = np.clip(shifts + finder.detector.center, 0, last)
+    return replace(frames, center=origins.reshape(*frames.scan_shape, 2))
 
 
 def affordable(frames: Frames, n: int) -> int:

@@ -102,9 +102,9 @@ def test_sample_is_drawn_from_the_whole_scan():
 
 @pytest.mark.parametrize("leading", [(60,), (6, 10), (2, 3, 10)])
 def test_blocks_are_bounded(leading, monkeypatch):
-    values = np.zeros((*leading, 8, 8), dtype=np.float32)
+    values = np.zeros((*leading, 9, 9), dtype=np.float32)
     for patterns in (1, 4, 10, 25):
-        limit = patterns * 8 * 8 * 4
+        limit = patterns * 9 * 9 * 4
         monkeypatch.setattr(blocks, "BLOCK_BYTES", limit)
         sizes = [block.nbytes for _, (block, _) in Frames(values).walk(both)]
         assert max(sizes) <= limit
@@ -202,6 +202,7 @@ def test_not_finite_patterns_are_refused(kind, bad, tmp_path):
         (np.full((9, 9), None), TypeError, "patterns must be real numbers; got dtype object"),
         (np.ones((3, 7, 9)), ValueError, "at least 8 x 8 pixels; got 7 x 9"),
         (np.ones((3, 9, 7)), ValueError, "at least 8 x 8 pixels; got 9 x 7"),
+        (np.ones((3, 8, 8)), ValueError, "at least 80 pixels; got 8 x 8"),
         (np.ones((0, 9, 9)), ValueError, r"at least one position; got shape \(0, 9, 9\)"),
         (np.ones((3, 0, 9, 9)), ValueError, r"at least one position; got shape \(3, 0, 9, 9\)"),
         (None, (TypeError, ValueError), "patterns must"),

@@ -93,7 +93,7 @@ def test_another_scan_is_refined_too():
 
 
 def test_what_cannot_be_refined_is_refused():
-    with pytest.raises(ValueError, match="\"refine\" or None; got 'best'"):
+    with pytest.raises(ValueError, match="\"each\" or None; got 'best'"):
         RRVAE(center="best").fit(np.ones((20, 16, 16)))
     origins = np.full((20, 2), 7.5)
     with pytest.raises(ValueError, match="one centre can be refined; these frames have 20"):

@@ -43,7 +43,7 @@ def test_options_that_cannot_be_are_refused(option, match, few):
 
 
 def test_latents_are_bounded_by_the_bins():
-    frames = synthetic.lobes(300, size=8, counts=500).frames
+    frames = synthetic.lobes(300, size=9, counts=500).frames
     with pytest.raises(
         ValueError, match="latent_dim must be below the 128 that 300 patterns of 4 x 32"
     ):

@@ -18,6 +18,9 @@ RIM, FEWEST = 3, 50
 # centre 0.3 pixels off; an error of half a pixel costs 0.04 to 0.07; a slant that pulls by 0.3
 # pixels costs 0.008, and nothing else changed between the two.
 LEAST_RISE, LEAST_RISE_OF_EVENED = 0.02, 0.003
+# A given centre is contradicted from so many pixels off on, by a rise that no pattern with a centre
+# makes elsewhere.
+FAR_OFF, CLEAR_RISE = 2.0, 0.2
 # Share of the detector that a half turn has to bring onto itself.
 LEAST_OVERLAP = 0.25
 FLAT = 1e-9
@@ -57,6 +60,21 @@ def refine_center(
     for _ in range(ROUNDS):
         evened = estimate_center(without_slant(first, kept, evened), mask, matrix)
     return evened if better(evened, center, LEAST_RISE_OF_EVENED) else center
+
+
+def contradicted(
+    mean_pattern: FloatArray,
+    center: tuple[float, float],
+    mask: Mask | None = None,
+    matrix: FloatArray | None = None,
+) -> tuple[float, float] | None:
+    """Where a mean pattern (H, W) shows its centre, if clearly not at the given one; else None."""
+    found, kept = find_center(mean_pattern, mask, matrix)
+    if np.linalg.norm(np.subtract(found, center)) < FAR_OFF:
+        return None
+    judged = edges(mean_pattern, kept)
+    rise = half_turn_correlation(*judged, found) - half_turn_correlation(*judged, center)
+    return found if rise > CLEAR_RISE else None
 
 
 def without_slant(pattern: FloatArray, mask: Mask, center: tuple[float, float]) -> FloatArray:
