@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from .blocks import MOST_INTENSITY
 from .core.architectures import Architecture
 from .core.coordinate import NoiseKind
 from .core.intensity import INTENSITY_KINDS
@@ -66,9 +67,13 @@ def check_options(estimator: RRVAE) -> None:
         if number is None:
             continue
         usable = isinstance(number, Real) and not isinstance(number, bool)
-        if not (usable and np.isfinite(float(number)) and (number > 0 or not positive)):
-            wanted = "a number above 0" if positive else "a finite number"
-            raise ValueError(f"{name} must be {wanted}, or None; got {number!r}")
+        smallest = 1 / MOST_INTENSITY if positive else -MOST_INTENSITY
+        if not (usable and smallest <= float(number) <= MOST_INTENSITY):
+            wanted = "above 0" if positive else "a finite number"
+            raise ValueError(
+                f"{name} must be {wanted}, from {smallest:g} to {MOST_INTENSITY:g}, or None; "
+                f"got {number!r}"
+            )
     share = estimator.fold_threshold
     if not isinstance(share, Real) or not 0 <= float(share) < 1:
         raise ValueError(f"fold_threshold must be from 0 to below 1; got {share!r}")

@@ -130,8 +130,14 @@ class PolarGrid:
 
     @classmethod
     def within(cls, radius: float, detector: Detector) -> PolarGrid:
-        """Rings of about 1.4 pixels (4 to 36 of them), and 64 bins around (32 when small)."""
-        pixels = radius / detector.pixel_size()
+        """Rings of about 1.4 pixels (4 to 36 of them), and 64 bins around (32 when small).
+
+        Raises
+        ------
+        ValueError
+            If the circle is smaller than a pixel.
+        """
+        pixels = _pixels_across(radius, detector) / 2
         n_radial = int(np.clip(round(pixels / RING_WIDTH), FEWEST_RINGS, MOST_RINGS))
         return cls(radius, n_radial, 64 if pixels >= 20 else 32)
 
@@ -179,7 +185,7 @@ class SquareGrid:
     def for_detector(cls, detector: Detector, wander: float = 0.0) -> SquareGrid:
         """Bins of one pixel, or larger ones where they would be more than 64 along a side."""
         radius = detector.inscribed_radius(wander)
-        return cls(radius, min(MOST_SQUARE, round(2 * radius / detector.pixel_size())))
+        return cls(radius, min(MOST_SQUARE, round(_pixels_across(radius, detector))))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -202,6 +208,23 @@ class SquareGrid:
         middle = ((np.arange(self.n) + 0.5) * 2 / self.n - 1) * self.radius_max
         places: NDArray[np.complex128] = middle[:, None] + 1j * middle
         return places
+
+
+def _pixels_across(radius: float, detector: Detector) -> float:
+    """Pixels across a circle on the detector.
+
+    Raises
+    ------
+    ValueError
+        If it is smaller than a pixel.
+    """
+    across = 2 * radius / detector.pixel_size()
+    if across < 1:
+        raise ValueError(
+            "the beam must stay so far from the detector's edges that a circle about it lies on "
+            f"the detector in every pattern; got one of {max(across, 0):.2g} pixels across"
+        )
+    return float(across)
 
 
 Grid = PolarGrid | SquareGrid
