@@ -20,6 +20,7 @@ from .core.intensity import Intensity
 from .core.model import LatentModel
 from .core.response import Response
 from .core.training import History
+from .replacing import replacing
 
 KEY = "py4dstem_rrvae"
 FORMAT = 7
@@ -63,8 +64,12 @@ class Fitted:
 def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: History) -> None:
     """Write what training left; a centre or mask among `parameters` is kept with the geometry.
 
+    An earlier file is replaced only once the new one is complete.
+
     Raises
     ------
+    OSError
+        If it cannot be written.
     FileNotFoundError
         If the folder does not exist.
     ValueError
@@ -101,7 +106,12 @@ def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: 
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent} to write {path.name} to")
-    save_file(tensors, str(path), metadata={KEY: json.dumps(header, default=_plain)})
+    metadata = {KEY: json.dumps(header, default=_plain)}
+    with replacing(path) as part:
+        try:
+            save_file(tensors, str(part), metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def load(path: str | Path) -> tuple[dict[str, Any], Fitted, History]:
