@@ -334,6 +334,7 @@ def unflatten(
     shape: tuple[int, ...] = tuple(getattr(patterns, "shape", ()))
     if len(shape) != 2 or shape == detector_shape:
         return patterns
+    mask = None if mask is None or np.ndim(mask) != 2 else np.asarray(mask)
     if detector_shape is None:
         side = math.isqrt(shape[1])
         detector_shape = (side, side) if mask is None else mask.shape  # type: ignore[assignment]

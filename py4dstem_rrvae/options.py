@@ -56,6 +56,11 @@ def check_options(estimator: RRVAE) -> None:
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not whole or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    shape = estimator.signal_shape
+    if shape is not None and not (np.shape(shape) == (2,) and all(map(_is_pixels, shape))):
+        raise ValueError(
+            f"signal_shape must be two whole numbers of pixels, or None; got {shape!r}"
+        )
     for name in ("learning_rate", "beta", "angle_prior"):
         number = getattr(estimator, name)
         if number is None and name == "learning_rate":
@@ -81,6 +86,10 @@ def check_options(estimator: RRVAE) -> None:
         raise ValueError('mirror=True is for architecture="polar"; got "coordinate"')
     if estimator.architecture == "polar" and estimator.noise != "learned":
         raise ValueError('noise="unit" is for architecture="coordinate"; got "polar"')
+
+
+def _is_pixels(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and int(value) > 0
 
 
 def generator(random_state: RandomState) -> np.random.Generator:

@@ -27,6 +27,8 @@ FOUND = [
     Odd(offset=-100.0, seed=3273),
     Odd(content="equal", detector=(16, 16), dtype=">f4", offset=-1e30, holes="frame"),
     Odd(scale=-1.0),
+    Odd(mask="half", matrix=((1.0, 0.0), (0.0, 40.0))),
+    Odd(scan=(), detector=(17, 15), mask="list"),
     Odd(scale=1e300),
 ]
 

@@ -34,6 +34,7 @@ CHUNK, LARGE_CHUNK = 32, 256
 MOST_SQUARE = 64
 # A bin that a mask leaves less than this share of is not used: scaled up, it would be noise.
 LEAST_COVERAGE = 0.2
+NO_PIXELS = "mask must leave pixels within the circle about the centre; none are"
 # A ring is used as far out as the detector covers this share of its circle. Less of it shows no
 # more than four of 64 angular bins, and says next to nothing of a pattern that may be turned.
 LEAST_ARC = 1 / 16
@@ -272,7 +273,7 @@ class BinOperator:
         share[share < LEAST_COVERAGE] = 0.0
         share[share > 1 - 1e-6] = 1.0
         if not share.any():
-            raise ValueError("mask must leave pixels within the circle about the centre; none are")
+            raise ValueError(NO_PIXELS)
         scale = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
         squared = masked.power(2).sum(axis=1).A1
         self.grid = grid
