@@ -60,6 +60,11 @@ NOISE_FREE = (
     "error say nothing; draw counts (numpy.random.Generator.poisson) for error bars that do"
 )
 
+NOT_FINITE = (
+    "the model's codes must be finite numbers; they are not: its file was made by other means, or "
+    "its training diverged"
+)
+
 NOTHING_LEARNED = (
     "all latents are switched off: nothing but the turn was told from noise. Likely causes: few "
     "counts, few patterns, a wrong centre, a wrong gain, or patterns that are all alike"
@@ -366,7 +371,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             intensity = refit(model, drawn, fitted, self.background)
         encoder = Encoder(model, binner, intensity, fitted.angle_offset)
         rows = source.gather(encoder, progress="encode" if self.progress else None)
-        return Codes.unpack(rows.reshape(*source.scan_shape, -1))
+        codes = Codes.unpack(rows.reshape(*source.scan_shape, -1))
+        if not all(np.isfinite(c).all() for c in (codes.z, codes.z_std, codes.angle_std)):
+            raise ValueError(NOT_FINITE)
+        return codes
 
     @property
     def response_(self) -> Response:

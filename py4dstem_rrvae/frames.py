@@ -85,7 +85,9 @@ class Frames:
     def _check_matrix(self) -> None:
         matrix = _numbers(self.matrix)
         if matrix is None or matrix.shape != (2, 2) or not np.isfinite(matrix).all():
-            raise ValueError(f"matrix must be an invertible (2, 2) array; got {self.matrix!r}")
+            raise ValueError(
+                f"matrix must be an invertible (2, 2) array; got {_shown(self.matrix)}"
+            )
         large, small = np.linalg.svd(matrix, compute_uv=False)
         if not (LEAST_PIXEL < large < MOST_PIXEL and small > 0 and large / small < MOST_OBLONG):
             raise ValueError(
@@ -114,7 +116,7 @@ class Frames:
         if center is None:
             raise ValueError(
                 f"center must be (row, col) or have shape {(*self.scan_shape, 2)}; "
-                f"got {self.center!r}"
+                f"got {_shown(self.center)}"
             )
         if center.shape not in {(2,), (*self.scan_shape, 2)}:
             raise ValueError(
@@ -259,8 +261,13 @@ def _numbers(values: Any) -> FloatArray | None:
     """Values as an array of floats; None if they are no real numbers."""
     try:
         return np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _shown(value: Any) -> str:
+    """A value in one line that is not too long."""
+    return " ".join(repr(value).split())[:200]
 
 
 def _without_outliers(origins: FloatArray) -> FloatArray:

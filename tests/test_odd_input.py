@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from odd_frames import Odd, assert_codes, fingerprint, odd_frames, only_our_words
 
 from py4dstem_rrvae import RRVAE, Frames, describe, synthetic
+from py4dstem_rrvae.estimator import NOT_FINITE
 
 # What was found so, and mended.
 FOUND = [
@@ -53,6 +54,8 @@ def codes_or_words(odd):
     with only_our_words() as said:
         yield frames
     assert fingerprint(frames) == before
+    # That sentence is for models that somebody has spoilt.
+    assert NOT_FINITE not in said
     if currently_in_test_context():
         event(said[0][:40] if said else "codes")
 
