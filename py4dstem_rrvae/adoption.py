@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .core.bins import Detector
 from .core.intensity import Intensity
 from .core.model import Background, LatentModel
 from .frames import Frames
@@ -17,6 +18,8 @@ from .sampling import Drawn, check_variety
 
 # A model's circle may stick out of another detector by this much: bins at the rim are averages.
 LEAST_RADIUS = 0.97
+# Rings of fewer pixels of radius show nothing of a pattern's turn.
+LEAST_PIXELS = 3
 
 
 def place(frames: Frames, fitted: Fitted, background: ScanBackground, center: Any) -> Frames:
@@ -37,7 +40,7 @@ def place(frames: Frames, fitted: Fitted, background: ScanBackground, center: An
     Raises
     ------
     ValueError
-        If q is not known in the units of the model.
+        If q is not known in the units of the model, or the pixels are too coarse for it.
     """
     same_camera = frames.detector_shape == fitted.detector.shape
     if frames.q_units != fitted.q_units or (frames.q_units == "pixels" and not same_camera):
@@ -46,6 +49,7 @@ def place(frames: Frames, fitted: Fitted, background: ScanBackground, center: An
             f"{fitted.q_units!r}; these patterns have {frames.detector_shape} pixels with q in "
             f"{frames.q_units!r}: calibrate both in the same units of q"
         )
+    _check_scale(frames, fitted)
     known = fitted.detector.mask
     if same_camera and known is not None:
         # Defects of the camera were added to the mask in training.
@@ -69,7 +73,24 @@ def check_fits(frames: Frames, fitted: Fitted) -> None:
     """
     # A wandering beam may take the circle's rim off the detector in some of its positions:
     # better a few bins short of counts there than a scan refused.
-    radius, known = (d.inscribed_radius() for d in (frames.detector(), fitted.detector))
+    _check_radius(frames.detector().inscribed_radius(), frames, fitted)
+
+
+def _check_scale(frames: Frames, fitted: Fitted) -> None:
+    """Refuse pixels too fine or too coarse for the model, wherever the centre is."""
+    shape = frames.detector_shape
+    widest = Detector(shape, ((shape[0] - 1) / 2, (shape[1] - 1) / 2), frames.matrix)
+    _check_radius(widest.inscribed_radius(), frames, fitted)
+    pixels = fitted.detector.inscribed_radius() / widest.pixel_size()
+    if pixels < LEAST_PIXELS and widest.pixel_size() > 1.01 * fitted.detector.pixel_size():
+        raise ValueError(
+            f"the model's circle must have a radius of {LEAST_PIXELS} pixels at least; on this "
+            f"detector it has {pixels:.2g}"
+        )
+
+
+def _check_radius(radius: float, frames: Frames, fitted: Fitted) -> None:
+    known = fitted.detector.inscribed_radius()
     if radius < LEAST_RADIUS * known:
         raise ValueError(
             f"the model sees q up to {known:.4g} {fitted.q_units} all round; the circle "

@@ -28,6 +28,8 @@ CLOSED_FILE = (
     "Not a location",
     "not a dataset",
 )
+# Larger intensities would overflow single precision when they are squared.
+MOST_INTENSITY = 1e15
 # A file's chunk is read as a whole even where it is larger than a block, up to this size.
 CHUNK_BYTES = 256 * 2**20
 
@@ -76,7 +78,7 @@ def walk(
     Raises
     ------
     ValueError
-        If a pattern visited holds NaN or infinity in some of its pixels.
+        If a pattern visited holds NaN, infinity or more than 1e15 in some of its pixels.
     """
     if hasattr(patterns, "to_delayed"):
         yield from _walk_dask(patterns, task, positions, progress, kept)
@@ -153,19 +155,25 @@ def _pick(
 
 
 def _finite(block: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> NDArray[Any]:
-    if block.dtype.kind != "f" or (finite := np.isfinite(block)).all():
+    if block.dtype.kind != "f":
         return block
-    seen = finite if kept is None else finite[:, kept]
-    seen = seen.reshape(len(block), -1)
-    partly = seen.any(axis=1) & ~seen.all(axis=1)
-    if partly.any():
-        bad = int(np.size(seen[partly]) - seen[partly].sum())
+    most = min(MOST_INTENSITY, float(np.finfo(block.dtype).max))
+    # NaN is neither above nor below.
+    usable = (block <= most) & (block >= -most)
+    if usable.all():
+        return block
+    seen = (usable if kept is None else usable[:, kept]).reshape(len(block), -1)
+    found = (block if kept is None else block[:, kept]).reshape(len(block), -1)
+    recorded = np.isfinite(found).any(axis=1)
+    bad = int(np.size(seen[recorded]) - seen[recorded].sum())
+    if bad:
+        frames = int((recorded & ~seen.all(axis=1)).sum())
         raise ValueError(
-            f"patterns must be finite; got {bad} NaN or infinite pixels in {partly.sum()} frames "
-            "of a block. Pixels that are never good are left out by mask= (True = keep), single "
-            "ones have to be filled"
+            f"patterns must be finite, and below {MOST_INTENSITY:g}; got {bad} pixels in {frames} "
+            "frames of a block that are NaN, infinite or larger. Pixels that are never good are "
+            "left out by mask= (True = keep), single ones have to be filled"
         )
-    return np.where(finite, block, block.dtype.type(0))
+    return np.where(usable, block, block.dtype.type(0))
 
 
 def _walk_dask(

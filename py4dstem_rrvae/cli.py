@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .adapters._outputs import ENDINGS
+from .adapters._outputs import ENDINGS, is_store
+from .replacing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,7 +143,7 @@ def _demo(options: argparse.Namespace) -> None:
         py4dstem.save(cube, emd, overwrite=options.overwrite)
     _write_zspy(options, model)
     with _step(f"drew {figure}"):
-        py4dstem.plot(cube).savefig(figure, dpi=150)
+        _draw(py4dstem.plot(cube), figure)
     print(_standouts(simulation, cube, model.history_.collapsed))
 
 
@@ -187,7 +188,7 @@ def _fit(options: argparse.Namespace) -> None:
     figure = run(options, training)
     if options.figure is not None:
         with _step(f"drew {options.figure}"):
-            figure().savefig(options.figure, dpi=150)
+            _draw(figure(), options.figure)
 
 
 def _fit_py4dstem(options: argparse.Namespace, training: dict[str, Any]) -> Callable[[], Figure]:
@@ -223,6 +224,11 @@ def _fit_hyperspy(options: argparse.Namespace, training: dict[str, Any]) -> Call
     return lambda: hyperspy.plot(maps, title=signal.metadata.General.title or None)
 
 
+def _draw(figure: Figure, path: Path) -> None:
+    with replacing(path) as part:
+        figure.savefig(part, dpi=150)
+
+
 def _check_outputs(
     paths: Sequence[Path], *, overwrite: bool, new_folder: bool, endings: Sequence[str]
 ) -> None:
@@ -232,7 +238,7 @@ def _check_outputs(
             raise RefusalError(
                 f"{path} must end in {', '.join(allowed)}; got {path.suffix or 'none'}"
             )
-        if path.is_dir():
+        if path.is_dir() and not is_store(path):
             raise RefusalError(f"{path} must be a file; it is a folder")
         if path.exists() and not overwrite:
             raise RefusalError(f"{path} exists; give --overwrite to replace it")

@@ -31,6 +31,8 @@ from .core.transform import BinTransform, Own
 from .frames import FloatArray, Frames
 
 CHUNK = 256
+# Standard deviations of noise, which no pattern that tells anything comes near.
+MOST_SCALED = 1e9
 # Patterns of each block of a sample that are kept as they were recorded, for the camera's response.
 RAW = 64
 
@@ -185,7 +187,9 @@ class Encoder:
 
         def codes(part: slice) -> FloatArray:
             binned = self.binner.polar(patterns[part], positions[part])
-            return pack(self.model.infer(self.intensity(binned)), self.angle_offset)
+            # A pattern far beyond those trained on has squares that single precision cannot hold.
+            x = self.intensity(binned).clamp(-MOST_SCALED, MOST_SCALED)
+            return pack(self.model.infer(x), self.angle_offset)
 
         parts = [slice(i, i + CHUNK) for i in range(0, len(patterns), CHUNK)]
         if self.binner.transform.device.type == "cpu":

@@ -61,6 +61,11 @@ NOISE_FREE = (
     "error say nothing; draw counts (numpy.random.Generator.poisson) for error bars that do"
 )
 
+NOT_FINITE = (
+    "the model's codes must be finite numbers; they are not: its file was made by other means, or "
+    "its training diverged"
+)
+
 NOTHING_LEARNED = (
     "all latents are switched off: nothing but the turn was told from noise. Likely causes: few "
     "counts, few patterns, a wrong centre, a wrong gain, or patterns that are all alike"
@@ -369,7 +374,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             intensity = refit(model, drawn, fitted, self.background)
         encoder = Encoder(model, binner, intensity, fitted.angle_offset)
         rows = source.gather(encoder, progress="encode" if self.progress else None)
-        return Codes.unpack(rows.reshape(*source.scan_shape, -1))
+        codes = Codes.unpack(rows.reshape(*source.scan_shape, -1))
+        if not all(np.isfinite(c).all() for c in (codes.z, codes.z_std, codes.angle_std)):
+            raise ValueError(NOT_FINITE)
+        return codes
 
     @property
     def response_(self) -> Response:
@@ -520,13 +528,19 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "that were looked at are neither blank nor saturated"
             )
         check_capacity(self.latent_dim, drawn.binned)
-        check_variety(drawn.binned)
         kind, weight = cast(IntensityKind, self.intensity), drawn.binner.transform.weight
         if self.architecture == "coordinate" and kind == "counts":
             kind = "sqrt"  # one noise for all bins, which lie in no rings
         intensity = choose_intensity(kind, drawn.binned, drawn.response.gain, weight)
         dose = drawn.binned.sum(dim=(1, 2)).mean().item()
+        if dose <= 0 and kind != "linear":
+            raise ValueError(
+                f'intensity="{kind}" needs patterns that are brighter than the camera\'s offset '
+                f"of {drawn.response.dark_level:g}; got {dose:.3g} above it per pattern on average "
+                '(offset= sets another one, intensity="linear" takes what is no intensity)'
+            )
         stabilised = intensity(drawn.binned)
+        check_variety(stabilised)
         seed = int(rng.integers(2**31))
         even = intensity(drawn.round)
         units, response = source.q_units, drawn.response
@@ -548,6 +562,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             prepared.seed,
             self.progress,
         )
+        if history.validation_loss and not np.isfinite(history.validation_loss).any():
+            raise ValueError(
+                "training has diverged: no epoch has a finite loss. Lower learning_rate "
+                f"(got {self.learning_rate!r}) or beta (got {self.beta!r})"
+            )
         settle_latents(model, parts[1], history, chance)
         return model, history, parts[1]
 

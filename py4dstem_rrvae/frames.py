@@ -23,6 +23,10 @@ T = TypeVar("T")
 
 # Pixels along a side, and in all. On 8 x 8 the angle is off by two to four times its bound.
 MIN_DETECTOR, MIN_PIXELS = 8, 80
+# Pixel sizes in q whose squares and products stay far from the limits of single precision.
+LEAST_PIXEL, MOST_PIXEL = 1e-15, 1e15
+# The sides of a pixel differ by less than this factor: binning gives 8, or 64 at the most.
+MOST_OBLONG = 100.0
 # An origin is an outlier so many pixels off its neighbours, and so many times the median distance.
 FAR, FAR_OUT = 3.0, 12.0
 MASKED_FRAMES = (
@@ -77,10 +81,21 @@ class Frames:
             self._check_mask()
         if self.roi is not None:
             self._check_roi()
-        matrix = np.asarray(self.matrix, dtype=float)
-        usable = matrix.shape == (2, 2) and bool(np.isfinite(matrix).all())
-        if not usable or np.linalg.det(matrix) == 0:
-            raise ValueError(f"matrix must be an invertible (2, 2) array; got {matrix.tolist()}")
+        self._check_matrix()
+
+    def _check_matrix(self) -> None:
+        matrix = _numbers(self.matrix)
+        if matrix is None or matrix.shape != (2, 2) or not np.isfinite(matrix).all():
+            raise ValueError(
+                f"matrix must be an invertible (2, 2) array; got {_shown(self.matrix)}"
+            )
+        large, small = np.linalg.svd(matrix, compute_uv=False)
+        if not (LEAST_PIXEL < large < MOST_PIXEL and small > 0 and large / small < MOST_OBLONG):
+            raise ValueError(
+                "matrix must be an invertible (2, 2) array of pixel sizes between "
+                f"{LEAST_PIXEL:g} and {MOST_PIXEL:g} that differ by less than a factor of "
+                f"{MOST_OBLONG:g}; got {matrix.tolist()}"
+            )
         object.__setattr__(self, "matrix", matrix)
 
     def _check_patterns(self) -> None:
@@ -103,7 +118,12 @@ class Frames:
             raise ValueError(f"patterns must hold at least one position; got shape {tuple(shape)}")
 
     def _check_center(self) -> None:
-        center = np.asarray(self.center, dtype=float)
+        center = _numbers(self.center)
+        if center is None:
+            raise ValueError(
+                f"center must be (row, col) or have shape {(*self.scan_shape, 2)}; "
+                f"got {_shown(self.center)}"
+            )
         if center.shape not in {(2,), (*self.scan_shape, 2)}:
             raise ValueError(
                 f"center must be (row, col) or have shape {(*self.scan_shape, 2)}; "
@@ -243,6 +263,19 @@ class Frames:
         return self.gather(_itself, positions, progress)
 
 
+def _numbers(values: Any) -> FloatArray | None:
+    """Values as an array of floats; None if they are no real numbers."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _shown(value: Any) -> str:
+    """A value in one line that is not too long."""
+    return " ".join(repr(value).split())[:200]
+
+
 def _without_outliers(origins: FloatArray) -> FloatArray:
     """Origins (*scan_shape, 2) in which those far from their neighbours are taken from these."""
     neighbours = ndimage.median_filter(origins, (5,) * (origins.ndim - 1) + (1,), mode="nearest")
@@ -314,6 +347,7 @@ def unflatten(
     shape: tuple[int, ...] = tuple(getattr(patterns, "shape", ()))
     if len(shape) != 2 or shape == detector_shape:
         return patterns
+    mask = None if mask is None or np.ndim(mask) != 2 else np.asarray(mask)
     if detector_shape is None:
         side = math.isqrt(shape[1])
         detector_shape = (side, side) if mask is None else mask.shape  # type: ignore[assignment]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from .blocks import MOST_INTENSITY
 from .core.architectures import Architecture
 from .core.coordinate import NoiseKind
 from .core.intensity import INTENSITY_KINDS
@@ -55,6 +56,11 @@ def check_options(estimator: RRVAE) -> None:
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not whole or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    shape = estimator.signal_shape
+    if shape is not None and not (np.shape(shape) == (2,) and all(map(_is_pixels, shape))):
+        raise ValueError(
+            f"signal_shape must be two whole numbers of pixels, or None; got {shape!r}"
+        )
     for name in ("learning_rate", "beta", "angle_prior"):
         number = getattr(estimator, name)
         if number is None and name == "learning_rate":
@@ -66,9 +72,13 @@ def check_options(estimator: RRVAE) -> None:
         if number is None:
             continue
         usable = isinstance(number, Real) and not isinstance(number, bool)
-        if not (usable and np.isfinite(float(number)) and (number > 0 or not positive)):
-            wanted = "a number above 0" if positive else "a finite number"
-            raise ValueError(f"{name} must be {wanted}, or None; got {number!r}")
+        smallest = 1 / MOST_INTENSITY if positive else -MOST_INTENSITY
+        if not (usable and smallest <= float(number) <= MOST_INTENSITY):
+            wanted = "above 0" if positive else "a finite number"
+            raise ValueError(
+                f"{name} must be {wanted}, from {smallest:g} to {MOST_INTENSITY:g}, or None; "
+                f"got {number!r}"
+            )
     share = estimator.fold_threshold
     if not isinstance(share, Real) or not 0 <= float(share) < 1:
         raise ValueError(f"fold_threshold must be from 0 to below 1; got {share!r}")
@@ -76,6 +86,10 @@ def check_options(estimator: RRVAE) -> None:
         raise ValueError('mirror=True is for architecture="polar"; got "coordinate"')
     if estimator.architecture == "polar" and estimator.noise != "learned":
         raise ValueError('noise="unit" is for architecture="coordinate"; got "polar"')
+
+
+def _is_pixels(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and int(value) > 0
 
 
 def generator(random_state: RandomState) -> np.random.Generator:

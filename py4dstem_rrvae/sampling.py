@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .blocks import Positions
+from .blocks import MOST_INTENSITY, Positions
 from .core.beam import BeamFinder, Shifts
 from .core.bins import Grid, GridFor, PolarGrid
 from .core.defects import defects
@@ -173,6 +173,7 @@ def draw(
         raise ValueError(NOTHING.format(looked_at))
     binned = torch.from_numpy(np.concatenate([part.polar for _, part in parts]))
     binned = binned[np.argsort(where)].to(binner.transform.device)
+    _check_range(binned)
     sums = [part.sums for _, part in parts if part.sums is not None]
     total = reduce(add, [part.total for _, part in parts])
     some = np.concatenate([part.some for _, part in parts])[:RAW_SAMPLE]
@@ -348,6 +349,22 @@ class Reservoir:
         kept = place < self.size
         self.patterns[place[kept]] = late[kept]
         self.seen += len(patterns)
+
+
+def _check_range(binned: Tensor) -> None:
+    """Refuse intensities whose squares single precision cannot hold.
+
+    Raises
+    ------
+    ValueError
+        If the largest of ``binned (n, R, A)`` is too small or too large.
+    """
+    largest = binned.abs().max().item()
+    if not 1 / MOST_INTENSITY < largest < MOST_INTENSITY:
+        raise ValueError(
+            f"intensities summed into bins must lie between {1 / MOST_INTENSITY:g} and "
+            f"{MOST_INTENSITY:g}; the largest here is {largest:.3g}: scale the patterns"
+        )
 
 
 def check_variety(binned: Tensor) -> None:

@@ -5,10 +5,23 @@ import numpy as np
 import pytest
 import torch
 from estimators import LEARNED, QUICK, OneSided
+from hypothesis import HealthCheck, settings
 
 from py4dstem_rrvae import RRVAE, synthetic
 
 torch.set_num_threads(1)
+
+# The same examples every time, so that a failure is no accident; "long" looks for new ones.
+settings.register_profile(
+    "same",
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile("long", settings.get_profile("same"), max_examples=500, derandomize=False)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

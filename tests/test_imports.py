@@ -28,10 +28,11 @@ ONLY = {
     "ase": r"simulate\.specimens",
 }
 INNER = r"core(\..+)?|blocks|frames|codes|encoding|sampling|adoption|options|estimator"
-INNER += r"|schedule|model_file|maps|angle_maps|standout|descriptors|anomalies|selection"
+INNER += r"|schedule|model_file|replacing|maps|angle_maps|standout|descriptors|anomalies|selection"
 # Modules of the package and what of it they may import; the first row that fits counts.
 ALLOWED = [
     (r"core(\..+)?", r"core(\..+)?"),
+    (r"replacing", r"(?!.)"),
     (INNER, rf"{INNER}|"),
     (
         r"adapters\._?(?P<host>[a-z0-9]+).*",
@@ -41,7 +42,7 @@ ALLOWED = [
     (r"synthetic", r"camera"),
     (r"camera", r"(?!.)"),
     (r"datasets", r"datasets|adapters\..+"),
-    (r"simulate(\..+)?", r"datasets|simulate(\..+)?"),
+    (r"simulate(\..+)?", r"datasets|replacing|simulate(\..+)?"),
     (r"sites", r"datasets"),
     (r"signals", rf"{INNER}|adapters\.hyperspy"),
     (r"cli", r"(?!core|simulate|plot|sites).*"),

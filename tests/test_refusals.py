@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from estimators import QUICK
 
-from py4dstem_rrvae import RRVAE, Frames, synthetic
+from py4dstem_rrvae import RRVAE, Frames, describe, synthetic
 
 PARTLY_NAN = np.where(np.arange(16) < 3, np.nan, np.ones((20, 16, 16)))
 
@@ -119,3 +119,62 @@ def test_refit_needs_enough_patterns(quick, few):
 def test_refit_refuses_an_empty_scan(quick):
     with pytest.raises(ValueError, match="pattern"):
         quick.encode(np.zeros((20, 16, 16)), background="refit")
+
+
+@pytest.mark.parametrize(
+    ("option", "factor", "match"),
+    [
+        ({"gain": 1e30}, 1, r"gain must be above 0, from 1e-15 to 1e\+15, or None; got 1e\+30"),
+        ({"offset": -1e30}, 1, r"offset must be a finite number, from -1e\+15 to 1e\+15, or None"),
+        ({}, -1, r'intensity="counts" needs patterns that are brighter than the .* got -'),
+        ({"intensity": "log"}, -1, 'intensity="log" needs patterns that are brighter than'),
+        ({}, 1e-20, r"intensities summed into bins must lie between 1e-15 and 1e\+15; the larg"),
+        ({}, 1e16, r"patterns must be finite, and below 1e\+15; got .* pixels in 80 frames"),
+        ({"learning_rate": 1e9}, 1, r"training has diverged: .* \(got 1000000000\.0\) or beta"),
+        ({"signal_shape": 16}, 1, "signal_shape must be two whole numbers of pixels, .* got 16"),
+        ({"signal_shape": (16, 1.5)}, 1, r"signal_shape must be two whole .* got \(16, 1\.5\)"),
+        ({"signal_shape": "16"}, 1, "signal_shape must be two whole numbers of .* got '16'"),
+        ({"center": "corner"}, 1, "center must be .* \"refine\" or None; got 'corner'"),
+        ({"center": ("a", "b")}, 1, r"center must be \(row, col\) or have shape \(80, 2\); got"),
+    ],
+)
+def test_numbers_beyond_single_precision_are_refused(option, factor, match, few):
+    with pytest.raises(ValueError, match=match):
+        RRVAE(**QUICK | option).fit(few * float(factor))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "match"),
+    [
+        (np.diag([1.0, 1e9]), r"differ by less than a factor of 100; got \[\[1\.0, 0"),
+        (np.diag([1e200, 1e200]), r"pixel sizes between 1e-15 and 1e\+15 that"),
+        (np.diag([1e-200, 1e-200]), r"pixel sizes between 1e-15 and 1e\+15 that"),
+        ("square", r"matrix must be an invertible \(2, 2\) array; got 'square'"),
+    ],
+)
+def test_pixels_that_no_detector_has_are_refused(matrix, match, few):
+    with pytest.raises(ValueError, match=match):
+        Frames(few, matrix=matrix)
+
+
+def test_pixels_too_coarse_or_too_fine_for_a_model_are_refused(quick, few):
+    for size, match in ((10.0, "a radius of 3 pixels at least; on this detector it has 0.8"),
+                        (1e-6, "the circle on this detector ends at 8e-06")):  # fmt: skip
+        for background in ("stored", "refit"):
+            with pytest.raises(ValueError, match=match):
+                quick.encode(Frames(few, matrix=size * np.eye(2)), background=background)
+
+
+def test_a_beam_that_wanders_over_the_edges_is_refused(few):
+    center = np.random.default_rng(0).uniform(0, 15, (80, 2))
+    with pytest.raises(ValueError, match=r"the beam must stay .* got one of .* pixels across"):
+        describe(few, center=center, device="cpu", progress=False)
+
+
+def test_codes_of_a_struck_pattern_are_finite(quick, few):
+    few = few.astype(float)
+    few[3] *= 1e10
+    found = quick.encode(few)
+    for name in ("z", "z_std", "angle_std", "error"):
+        assert np.isfinite(getattr(found, name)).all()
+    np.testing.assert_array_equal(found.z[5:], quick.encode(few[5:]).z)

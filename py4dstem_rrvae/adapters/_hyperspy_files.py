@@ -12,6 +12,7 @@ import hyperspy.api as hs
 from hyperspy.signals import BaseSignal
 
 from ..frames import Frames
+from ..replacing import replacing
 from . import _hyperspy_axes, _outputs
 
 
@@ -84,12 +85,16 @@ def save(
 ) -> None:
     """Write maps to one .hspy or .zspy file; ``hyperspy.api.load(path).split()`` gives them back.
 
+    An earlier file is replaced only once the new one is complete.
+
     Raises
     ------
     ValueError
         If there are no maps, or HyperSpy would not read the name's ending again.
     FileExistsError
         If the file exists and `overwrite` is false.
+    OSError
+        If it cannot be written.
     """
     path = Path(path)
     _outputs.check(path, "hyperspy", overwrite=overwrite)
@@ -98,10 +103,10 @@ def save(
         raise ValueError("there are no maps to save: call fit, encode or compare first")
     stack = hs.stack(kept, new_axis_name="map", show_progressbar=False)
     stack.metadata.General.title = f"maps: {', '.join(m.metadata.RRVAE.map for m in kept)}"
-    with warnings.catch_warnings():
+    with replacing(path) as part, warnings.catch_warnings():
         # Of the host's own choice of store.
         warnings.filterwarnings("ignore", message="The NestedDirectoryStore is deprecated")
-        stack.save(str(path), overwrite=overwrite)
+        stack.save(str(part))
 
 
 def _is_scan(signal: BaseSignal) -> bool:

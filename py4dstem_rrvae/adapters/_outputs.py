@@ -18,7 +18,7 @@ def check(path: Path, host: str, *, overwrite: bool) -> None:
     Raises
     ------
     ValueError
-        If the name has another ending.
+        If the name has another ending, or is that of a folder other than a .zspy store.
     FileExistsError
         If the file exists and `overwrite` is false.
     """
@@ -26,3 +26,11 @@ def check(path: Path, host: str, *, overwrite: bool) -> None:
         raise ValueError(f"the file's name must end in {', '.join(ENDINGS[host])}; got {path.name}")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; pass overwrite=True (--overwrite) to replace it")
+    if path.is_dir() and not is_store(path):
+        raise ValueError(f"{path} must be a file; it is a folder")
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is a .zspy store, which may be replaced, and no folder of the user's."""
+    groups = (".zgroup", "zarr.json")
+    return path.suffix.lower() == ".zspy" and any((path / name).is_file() for name in groups)

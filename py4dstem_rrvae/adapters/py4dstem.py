@@ -30,6 +30,7 @@ from ..estimator import RRVAE
 from ..frames import Frames
 from ..maps import LatentMap, latent_maps
 from ..options import ScanBackground
+from ..replacing import replacing
 from . import _fingerprint, _models, _outputs, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
 from ._py4dstem_files import datacube, read
 from ._py4dstem_tree import (
@@ -322,18 +323,16 @@ def save(
         If there are no maps to write alone, or py4DSTEM would not read the name's ending again.
     FileExistsError
         If the file exists and `overwrite` is false.
+    OSError
+        If it cannot be written.
     """
     path = Path(path)
     _outputs.check(path, "py4dstem", overwrite=overwrite)
     data = _node(datacube) if maps_only else datacube
     if data is None:
         raise ValueError("the datacube has no maps to save: call fit, encode or compare first")
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         py4DSTEM.save(part, data, mode="o")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _attach_codes(cube: DataCube, source: Frames, model: RRVAE, background: ScanBackground) -> Maps:

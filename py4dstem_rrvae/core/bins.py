@@ -34,6 +34,7 @@ CHUNK, LARGE_CHUNK = 32, 256
 MOST_SQUARE = 64
 # A bin that a mask leaves less than this share of is not used: scaled up, it would be noise.
 LEAST_COVERAGE = 0.2
+NO_PIXELS = "mask must leave pixels within the circle about the centre; none are"
 # A ring is used as far out as the detector covers this share of its circle. Less of it shows no
 # more than four of 64 angular bins, and says next to nothing of a pattern that may be turned.
 LEAST_ARC = 1 / 16
@@ -130,8 +131,14 @@ class PolarGrid:
 
     @classmethod
     def within(cls, radius: float, detector: Detector) -> PolarGrid:
-        """Rings of about 1.4 pixels (4 to 36 of them), and 64 bins around (32 when small)."""
-        pixels = radius / detector.pixel_size()
+        """Rings of about 1.4 pixels (4 to 36 of them), and 64 bins around (32 when small).
+
+        Raises
+        ------
+        ValueError
+            If the circle is smaller than a pixel.
+        """
+        pixels = _pixels_across(radius, detector) / 2
         n_radial = int(np.clip(round(pixels / RING_WIDTH), FEWEST_RINGS, MOST_RINGS))
         return cls(radius, n_radial, 64 if pixels >= 20 else 32)
 
@@ -179,7 +186,7 @@ class SquareGrid:
     def for_detector(cls, detector: Detector, wander: float = 0.0) -> SquareGrid:
         """Bins of one pixel, or larger ones where they would be more than 64 along a side."""
         radius = detector.inscribed_radius(wander)
-        return cls(radius, min(MOST_SQUARE, round(2 * radius / detector.pixel_size())))
+        return cls(radius, min(MOST_SQUARE, round(_pixels_across(radius, detector))))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -202,6 +209,23 @@ class SquareGrid:
         middle = ((np.arange(self.n) + 0.5) * 2 / self.n - 1) * self.radius_max
         places: NDArray[np.complex128] = middle[:, None] + 1j * middle
         return places
+
+
+def _pixels_across(radius: float, detector: Detector) -> float:
+    """Pixels across a circle on the detector.
+
+    Raises
+    ------
+    ValueError
+        If it is smaller than a pixel.
+    """
+    across = 2 * radius / detector.pixel_size()
+    if across < 1:
+        raise ValueError(
+            "the beam must stay so far from the detector's edges that a circle about it lies on "
+            f"the detector in every pattern; got one of {max(across, 0):.2g} pixels across"
+        )
+    return float(across)
 
 
 Grid = PolarGrid | SquareGrid
@@ -249,7 +273,7 @@ class BinOperator:
         share[share < LEAST_COVERAGE] = 0.0
         share[share > 1 - 1e-6] = 1.0
         if not share.any():
-            raise ValueError("mask must leave pixels within the circle about the centre; none are")
+            raise ValueError(NO_PIXELS)
         scale = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
         squared = masked.power(2).sum(axis=1).A1
         self.grid = grid

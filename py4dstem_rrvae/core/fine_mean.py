@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .bins import Detector
+from .bins import NO_PIXELS, Detector
 
 FloatArray = NDArray[np.float64]
 
@@ -57,8 +57,16 @@ class FineMean:
 
     @classmethod
     def of(cls, sums: FineSums) -> FineMean:
-        """Mean of all patterns that were summed; gaps are closed from the ring, then along r."""
+        """Mean of all patterns that were summed; gaps are closed from the ring, then along r.
+
+        Raises
+        ------
+        ValueError
+            If no pixel was seen.
+        """
         ring = sums.pixels.sum(axis=1)
+        if not ring.any():
+            raise ValueError(NO_PIXELS)
         radial = sums.intensity.sum(axis=1) / np.maximum(ring, 1e-12)
         k, seen = np.arange(len(ring)), ring > 0
         radial = np.interp(k, k[seen], radial[seen])

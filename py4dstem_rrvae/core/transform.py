@@ -222,8 +222,9 @@ class BinTransform:
         ring = (weight * bins).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(
             1e-9
         )
-        least = LEAST_BRIGHT * ring.max()
-        factor = (ring + least) / (bins.clamp(min=0) + least)
+        # Without the last of these a mean that is nowhere positive would give 0 / 0.
+        least = (LEAST_BRIGHT * ring.max()).clamp(min=1e-30)
+        factor = (ring.clamp(min=0) + least) / (bins.clamp(min=0) + least)
         return factor.clamp(1 / MOST_FLATTENED, MOST_FLATTENED)
 
     def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets import Simulation, counts
+from ..replacing import replacing
 from .cases import Case, find, small
 from .multislice import intensities
 
@@ -81,11 +82,9 @@ def noise_free(
     path = path / f"{name}-{_digest(case, random_state)}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside and renamed, so that an interrupted run leaves no half a file.
-        part = path.with_suffix(".part.npz")
         simulation = intensities(case, random_state=random_state)
-        np.savez(part, **{field: getattr(simulation, field) for field in _stored(case)})
-        part.replace(path)
+        with replacing(path) as part:
+            np.savez(part, **{field: getattr(simulation, field) for field in _stored(case)})
     with np.load(path) as file:
         arrays = {field: file[field] for field in _stored(case)}
     return Simulation(
