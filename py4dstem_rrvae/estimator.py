@@ -26,6 +26,7 @@ from .core.architectures import Architecture, Recipe
 from .core.bins import Grid, GridFor
 from .core.calibration import calibrate
 from .core.coordinate import NoiseKind
+from .core.device import within_device_memory
 from .core.intensity import COUNTED, Intensity, IntensityKind, choose_intensity
 from .core.model import Background, LatentModel
 from .core.response import Response
@@ -242,11 +243,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError, TypeError
             If an option or the patterns cannot be used; the estimator is left as it was.
+        MemoryError
+            If the device's memory is too small.
         KeyboardInterrupt
             If training was interrupted (Ctrl-C). A fitted estimator is left as it was; another one
             keeps what it has learned so far, and ``history_.stopped`` says so.
         """
-        with torch_as_it_comes():
+        with within_device_memory(), torch_as_it_comes():
             return self._fit(frames)
 
     def _fit(self, frames: Any) -> RRVAE:
@@ -265,12 +268,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             calibrate(model, held_out, lambda x, draws: redraw(x, draws, *detector))
             offset = angle_offset(model, stabilised, intensity, binner.grid, transform.weight)
         units, dose = prepared.q_units, prepared.dose
+        # In main memory, so that pickles and files are read where there is no such device.
         self.fitted_ = Fitted(
-            model,
+            model.cpu(),
             binner.detector,
             units,
             binner.grid,
-            intensity,
+            intensity.to("cpu"),
             response,
             dose,
             offset,
@@ -340,8 +344,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError, TypeError
             If the patterns are no patterns, or the model does not fit their detector.
+        MemoryError
+            If the device's memory is too small.
         """
-        with torch_as_it_comes():
+        with within_device_memory(), torch_as_it_comes():
             return self._encode(frames, background)
 
     def _encode(self, frames: Any, background: ScanBackground) -> Codes:
