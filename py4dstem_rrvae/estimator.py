@@ -351,6 +351,12 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return self._encode(frames, background)
 
     def _encode(self, frames: Any, background: ScanBackground) -> Codes:
+        source, encoder = self._encoder(frames, background)
+        rows = source.gather(encoder, progress="encode" if self.progress else None)
+        return Codes.unpack(rows.reshape(*source.scan_shape, -1))
+
+    def _encoder(self, frames: Any, background: ScanBackground) -> tuple[Frames, Encoder]:
+        """Patterns as they are encoded, with their centre, and what encodes a block of them."""
         fitted = self._fitted()
         if background not in get_args(ScanBackground):
             raise ValueError(f'background must be "stored" or "refit"; got {background!r}')
@@ -370,9 +376,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         model.set_weight(binner.transform.weight, binner.transform.dof)
         if background == "refit" and drawn:
             intensity = refit(model, drawn, fitted, self.background)
-        encoder = Encoder(model, binner, intensity, fitted.angle_offset)
-        rows = source.gather(encoder, progress="encode" if self.progress else None)
-        return Codes.unpack(rows.reshape(*source.scan_shape, -1))
+        return source, Encoder(model, binner, intensity, fitted.angle_offset)
 
     @property
     def response_(self) -> Response:
