@@ -57,7 +57,9 @@ class Stage:
 
 def rates(device: torch.device) -> Rates:
     """Best of several measurements."""
-    a, long = torch.randn(1024, 1024, device=device), torch.randn(2**25, device=device)
+    # A graphics processor takes longer to start on small ones than for them.
+    side, length = (8192, 2**28) if device.type == "cuda" else (1024, 2**25)
+    a, long = torch.randn(side, side, device=device), torch.randn(length, device=device)
     other = torch.empty_like(long)
     # On a shared processor wall time says how busy the others are.
     clock = time.process_time if device.type == "cpu" else time.perf_counter
@@ -69,7 +71,7 @@ def rates(device: torch.device) -> Rates:
             if device.type == "cuda":
                 torch.cuda.synchronize()
             best[k] = min(best[k], clock() - start)
-    return Rates(2 * 1024**3 / best[0], 2 * 4 * long.numel() / best[1])
+    return Rates(2 * side**3 / best[0], 2 * 4 * long.numel() / best[1])
 
 
 def stages(sample: Any) -> list[Stage]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -58,7 +59,9 @@ def walk(
     ----------
     patterns : array-like, shape (..., H, W)
         NumPy array, memmap or ``h5py.Dataset``: read here, one block after the other. Dask array:
-        done by its scheduler, on the workers where a `dask.distributed.Client` is active.
+        done by its scheduler, on the workers where a `dask.distributed.Client` is active. An object
+        with a method ``walk_blocks(work, positions, progress)`` sees to it itself: that yields
+        positions and what ``work`` returned for their block and them.
     task
         For dask it must pickle; it is sent to each worker once.
     positions
@@ -80,6 +83,10 @@ def walk(
     ValueError
         If a pattern visited holds NaN, infinity or more than 1e15 in some of its pixels.
     """
+    if hasattr(patterns, "walk_blocks"):
+        work = partial(on_block, task, kept=kept)
+        yield from patterns.walk_blocks(work, positions, progress)
+        return
     if hasattr(patterns, "to_delayed"):
         yield from _walk_dask(patterns, task, positions, progress, kept)
         return
@@ -189,7 +196,7 @@ def _walk_dask(
     patterns = _whole_patterns(patterns)
     # One object in the graph, sent once to each worker and made again where a worker was lost.
     shared = dask.delayed(task, traverse=False)
-    apply = dask.delayed(_apply, pure=False)
+    apply = dask.delayed(on_block, pure=False)
     edges = [np.cumsum((0, *sizes)) for sizes in patterns.chunks[:-2]]
     parts, places = [], []
     for corner, block in np.ndenumerate(patterns.to_delayed()[..., 0, 0]):
@@ -212,13 +219,14 @@ def _whole_patterns(patterns: Any) -> Any:
     return patterns
 
 
-def _apply(
+def on_block(
     task: Task[T],
     block: NDArray[Any],
     where: Positions,
-    picked: Positions | None,
-    kept: NDArray[np.bool_] | None,
+    picked: Positions | None = None,
+    kept: NDArray[np.bool_] | None = None,
 ) -> T:
+    """Do a task on a block, (..., H, W), or on the patterns picked from it; see `walk`."""
     block = np.asarray(block).reshape(-1, *block.shape[-2:])
     return task(_finite(block if picked is None else block[picked], kept), where)
 

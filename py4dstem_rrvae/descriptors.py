@@ -14,6 +14,7 @@ from torch import Tensor
 from .blocks import Positions
 from .core.autocorrelation import PolarBins, SymmetryKind
 from .core.bins import BinOperator, PolarGrid
+from .core.device import within_device_memory
 from .core.symmetry import ORDERS, symmetry
 from .encoding import Binner
 from .frames import FloatArray, Frames
@@ -72,6 +73,7 @@ class Descriptors:
         return {map_.name: map_ for map_ in (*turned, *mirrored)}
 
 
+@within_device_memory()
 def describe(
     frames: Any,
     *,
@@ -108,6 +110,8 @@ def describe(
     ------
     ValueError, TypeError
         If the patterns or an option cannot be used.
+    MemoryError
+        If the device's memory is too small.
     """
     if background not in get_args(StillPart):
         raise ValueError(f'background must be "none" or "mean"; got {background!r}')

@@ -20,7 +20,7 @@ from torch import Tensor
 from .blocks import Positions
 from .codes import pack
 from .core.bins import BinOperator, Detector, Grid, GridFor, PolarGrid, center_of_mass
-from .core.device import choose_device
+from .core.device import choose_device, sparse_device
 from .core.fine_mean import FineMean, FineSums
 from .core.inference import Inference
 from .core.intensity import COUNTED, Intensity
@@ -33,6 +33,8 @@ from .frames import FloatArray, Frames
 CHUNK = 256
 # Standard deviations of noise, which no pattern that tells anything comes near.
 MOST_SCALED = 1e9
+# A graphics processor is given more at once: it takes as long to start an operation on few.
+DEVICE_CHUNK = 2048
 # Patterns of each block of a sample that are kept as they were recorded, for the camera's response.
 RAW = 64
 
@@ -174,13 +176,14 @@ class Encoder:
     def __init__(
         self, model: LatentModel, binner: Binner, intensity: Intensity, angle_offset: float
     ) -> None:
-        self.model = model.to(binner.transform.device)
-        self.binner, self.intensity, self.angle_offset = binner, intensity, angle_offset
+        device = binner.transform.device
+        self.model, self.intensity = model.to(device), intensity.to(device)
+        self.binner, self.angle_offset = binner, angle_offset
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The model travels in main memory."""
         model = copy.deepcopy(self.model).cpu()
-        return Encoder, (model, self.binner, self.intensity, self.angle_offset)
+        return Encoder, (model, self.binner, self.intensity.to("cpu"), self.angle_offset)
 
     def __call__(self, patterns: NDArray[Any], positions: Positions) -> FloatArray:
         """Codes, shape (n, k), of ``patterns (n, H, W)`` at flat scan positions."""
@@ -191,8 +194,10 @@ class Encoder:
             x = self.intensity(binned).clamp(-MOST_SCALED, MOST_SCALED)
             return pack(self.model.infer(x), self.angle_offset)
 
-        parts = [slice(i, i + CHUNK) for i in range(0, len(patterns), CHUNK)]
-        if self.binner.transform.device.type == "cpu":
+        alone = self.binner.transform.device.type == "cpu"
+        chunk = CHUNK if alone else DEVICE_CHUNK
+        parts = [slice(i, i + chunk) for i in range(0, len(patterns), chunk)]
+        if alone:
             return np.concatenate(in_parallel(codes, parts))
         return np.concatenate([codes(part) for part in parts])
 
@@ -246,8 +251,7 @@ def redraw(
         noise = (torch.randn(clean.shape, generator=chance).to(clean) for _ in range(draws))
         return [clean + one * model.bin_noise() for one in noise]
     # Bins share pixels, so that noise drawn bin by bin would be too strong.
-    # Apple's backend has no sparse matrices.
-    host = "cpu" if clean.device.type == "mps" else clean.device
+    host = sparse_device(clean.device)
     mean = transform.uneven(intensity.expected(clean, transform.dof / transform.grid.shape[1]))
     expected = transform.unfold(mean.to(host).clamp(min=0) / intensity.gain).cpu()
     counted = (torch.poisson(expected, chance).numpy() for _ in range(draws))

@@ -26,6 +26,7 @@ from .core.architectures import Architecture, Recipe
 from .core.bins import Grid, GridFor
 from .core.calibration import calibrate
 from .core.coordinate import NoiseKind
+from .core.device import within_device_memory
 from .core.intensity import COUNTED, Intensity, IntensityKind, choose_intensity
 from .core.model import Background, LatentModel
 from .core.response import Response
@@ -249,11 +250,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError, TypeError
             If an option or the patterns cannot be used; the estimator is left as it was.
+        MemoryError
+            If the device's memory is too small.
         KeyboardInterrupt
             If training was interrupted (Ctrl-C). A fitted estimator is left as it was; another one
             keeps what it has learned so far, and ``history_.stopped`` says so.
         """
-        with torch_as_it_comes():
+        with within_device_memory(), torch_as_it_comes():
             return self._fit(frames)
 
     def _fit(self, frames: Any) -> RRVAE:
@@ -272,12 +275,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             calibrate(model, held_out, lambda x, draws: redraw(x, draws, *detector))
             offset = angle_offset(model, stabilised, intensity, binner.grid, transform.weight)
         units, dose = prepared.q_units, prepared.dose
+        # In main memory, so that pickles and files are read where there is no such device.
         self.fitted_ = Fitted(
-            model,
+            model.cpu(),
             binner.detector,
             units,
             binner.grid,
-            intensity,
+            intensity.to("cpu"),
             response,
             dose,
             offset,
@@ -347,11 +351,22 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError, TypeError
             If the patterns are no patterns, or the model does not fit their detector.
+        MemoryError
+            If the device's memory is too small.
         """
-        with torch_as_it_comes():
+        with within_device_memory(), torch_as_it_comes():
             return self._encode(frames, background)
 
     def _encode(self, frames: Any, background: ScanBackground) -> Codes:
+        source, encoder = self._encoder(frames, background)
+        rows = source.gather(encoder, progress="encode" if self.progress else None)
+        codes = Codes.unpack(rows.reshape(*source.scan_shape, -1))
+        if not all(np.isfinite(c).all() for c in (codes.z, codes.z_std, codes.angle_std)):
+            raise ValueError(NOT_FINITE)
+        return codes
+
+    def _encoder(self, frames: Any, background: ScanBackground) -> tuple[Frames, Encoder]:
+        """Patterns as they are encoded, with their centre, and what encodes a block of them."""
         fitted = self._fitted()
         if background not in get_args(ScanBackground):
             raise ValueError(f'background must be "stored" or "refit"; got {background!r}')
@@ -372,12 +387,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         model.set_weight(binner.transform.weight, binner.transform.dof)
         if background == "refit" and drawn:
             intensity = refit(model, drawn, fitted, self.background)
-        encoder = Encoder(model, binner, intensity, fitted.angle_offset)
-        rows = source.gather(encoder, progress="encode" if self.progress else None)
-        codes = Codes.unpack(rows.reshape(*source.scan_shape, -1))
-        if not all(np.isfinite(c).all() for c in (codes.z, codes.z_std, codes.angle_std)):
-            raise ValueError(NOT_FINITE)
-        return codes
+        return source, Encoder(model, binner, intensity, fitted.angle_offset)
 
     @property
     def response_(self) -> Response:

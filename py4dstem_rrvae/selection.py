@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .core.device import within_device_memory
 from .core.model import LatentModel
 from .core.training import split
 from .estimator import RRVAE
@@ -77,6 +78,7 @@ class LatentDim:
         return float(difference.mean()), _standard_error(difference)
 
 
+@within_device_memory()
 def latent_dims(frames: Any, dims: Sequence[int] = (1, 2, 3, 4), **options: Any) -> list[LatentDim]:
     """Train one model of each size on the same sample, and test all on the same patterns.
 
@@ -100,6 +102,8 @@ def latent_dims(frames: Any, dims: Sequence[int] = (1, 2, 3, 4), **options: Any)
     ------
     TypeError, ValueError
         If the sizes, an option or the patterns cannot be used.
+    MemoryError
+        If the device's memory is too small.
 
     Notes
     -----

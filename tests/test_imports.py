@@ -14,7 +14,7 @@ from py4dstem_rrvae import _accessor
 
 PACKAGE = "py4dstem_rrvae"
 HEAVY = ["torch", "py4DSTEM", "emdfile", "hyperspy", "pyxem", "matplotlib", "sklearn", "scipy"]
-HEAVY += ["numpy", "h5py", "dask"]
+HEAVY += ["numpy", "h5py", "dask", "libertem"]
 
 # Modules outside the package and the only modules (regular expressions) that may import them.
 ONLY = {
@@ -22,6 +22,7 @@ ONLY = {
     "emdfile": r"adapters\.py4dstem|adapters\._py4dstem_files",
     "hyperspy": r"adapters\.hyperspy|adapters\._hyperspy_(pyxem|files)|signals",
     "pyxem": r"adapters\._hyperspy_pyxem",
+    "libertem": r"adapters\.libertem",
     "matplotlib": r"plot|plot_manifold",
     "matplotlib_scalebar": r"plot",
     "abtem": r"simulate\.multislice",
@@ -134,6 +135,8 @@ def test_arrows_point_inwards():
         ("adapters.hyperspy", "from .py4dstem import fit", "must not import adapters.py4dstem"),
         ("adapters._py4dstem_tree", "import py4DSTEM", "_py4dstem_tree must not import py4DSTEM"),
         ("adapters.py4dstem", "import hyperspy.api as hs", "must not import hyperspy"),
+        ("adapters.libertem", "from . import hyperspy", "must not import adapters.hyperspy"),
+        ("adapters.hyperspy", "from libertem.udf import UDF", "hyperspy must not import libertem"),
         ("cli", "import py4DSTEM", "cli must not import py4DSTEM"),
         ("datasets", "import abtem", "datasets must not import abtem"),
         ("_accessor", "from .estimator import RRVAE", "_accessor must not import estimator"),

@@ -72,18 +72,22 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
         width = torch.cat([model.infer(part).z_std for part in redrawn.split(512)])
         relative = move.abs() / width.clamp(min=1e-12)
         spread = torch.stack([_factor(one) for one in relative.unbind(dim=1)])
-        model.spread.copy_(torch.where(model.kept > 0, spread, 1.0))
+        model.spread.copy_(torch.where(model.kept.cpu() > 0, spread, 1.0))
     if len(turn) >= FEWEST:
         model.angle_spread.copy_(_factor(turn))
 
 
 def _factor(deviation: Tensor) -> Tensor:
-    """By what to multiply standard deviations, of absolute deviations (n,) in units of them."""
+    """By what to multiply standard deviations, of absolute deviations (n,) in units of them.
+
+    Found in main memory: Apple's devices have no doubles.
+    """
+    deviation = deviation.cpu()
     one, two = (
         torch.quantile(deviation, share) / reach
         for share, reach in zip(SHARES, REACHES, strict=True)
     )
-    factors = torch.lerp(one, two, torch.linspace(0, 1, 33, device=deviation.device))
+    factors = torch.lerp(one, two, torch.linspace(0, 1, 33))
     errors = torch.stack(
         [
             (deviation <= reach * factors[:, None]).double().mean(dim=1) - share

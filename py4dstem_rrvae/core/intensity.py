@@ -50,6 +50,10 @@ class Intensity:
             return torch.log1p(scaled.clamp(min=0))
         return scaled
 
+    def to(self, device: torch.device | str) -> Intensity:
+        """The same with its scale on a device."""
+        return replace(self, scale=self.scale.to(device))
+
     def _per_ring(self, binned: Tensor) -> Tensor:
         return self.scale.to(binned)[..., None]
 

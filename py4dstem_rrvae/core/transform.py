@@ -15,6 +15,7 @@ from scipy import ndimage, sparse
 from torch import Tensor
 
 from .bins import BinOperator, Detector, FloatArray, Grid, PolarGrid
+from .device import sparse_device
 from .fine_mean import FineMean, FineSums, pixel_cells, radial_cells
 
 Frames = NDArray[np.generic]
@@ -169,8 +170,7 @@ class BinTransform:
         offset: float = 0.0,
     ) -> None:
         self.device = torch.device(device)
-        # Apple's backend has no sparse matrices.
-        self._host = torch.device("cpu") if self.device.type == "mps" else self.device
+        self._host = sparse_device(self.device)
         self._kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
         common = detector
         if wander > 0:

@@ -35,17 +35,19 @@ def log_variance_layer(features: Tensor, squares: Tensor) -> tuple[Tensor, Tenso
     weight : Tensor, shape (d, F)
     bias : Tensor, shape (d,)
     """
-    inputs = features.double().cpu()
+    # In main memory: Apple's devices have no doubles.
+    inputs = features.cpu().double()
     center, scale = inputs.mean(dim=0), inputs.std(dim=0)
     # A feature that hardly varies here must not decide where it does.
     scale = scale.clamp(min=LEAST_SCALE * scale.square().mean().sqrt().item()).clamp(min=1e-12)
     inputs = torch.cat([(inputs - center) / scale, inputs.new_ones(len(inputs), 1)], dim=1)
-    squares = squares.double().cpu().clamp(min=LEAST_SQUARE)
+    squares = squares.cpu().double().clamp(min=LEAST_SQUARE)
     mean = squares.mean(dim=0)
     layer = torch.stack([_log_variances(inputs, column) for column in (squares / mean).T], dim=1)
     weight = layer[:-1] / scale[:, None]
     bias = layer[-1] + mean.log() - center @ weight
-    return weight.T.to(features), bias.to(features)
+    weight, bias = weight.T.to(features.dtype), bias.to(features.dtype)
+    return weight.to(features.device), bias.to(features.device)
 
 
 def _log_variances(inputs: Tensor, squares: Tensor) -> Tensor:
