@@ -62,14 +62,15 @@ def run(script: Path, kept: Path | None = None) -> list[str]:
     client = NotebookClient(
         notebook, timeout=SLOWEST, kernel_name="python3", resources={"metadata": {"path": FOLDER}}
     )
+    wrong = []
     try:
         client.execute()
     except CellExecutionError as error:
-        return [str(error)]
+        wrong = [str(error)]
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     if kept is not None:
         _keep(outputs, kept / script.stem)
-    return [
+    return wrong + [
         f"stderr: {output.text.strip()}"
         for output in outputs
         if output.output_type == "stream" and output.name == "stderr"
@@ -83,6 +84,12 @@ def _keep(outputs: list[NotebookNode], folder: Path) -> None:
         (folder / f"{number:02d}.png").write_bytes(base64.b64decode(image))
     printed = [o.text for o in outputs if o.output_type == "stream"]
     (folder / "printed.txt").write_text("\n".join(printed), encoding="utf-8")
+
+
+def _processor_time() -> float:
+    """Of all kernels that have ended, and what they started, in seconds."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def main() -> int:
@@ -103,9 +110,10 @@ def main() -> int:
         if options.action == "write":
             print(write(script))
             continue
-        start = time.perf_counter()
+        start, used = time.perf_counter(), _processor_time()
         wrong = run(script, options.outputs)
-        print(f"{script.stem}: {time.perf_counter() - start:.0f} s", *wrong, sep="\n  ", flush=True)
+        took = f"{time.perf_counter() - start:.0f} s, {_processor_time() - used:.0f} s of processors"
+        print(f"{script.stem}: {took}", *wrong, sep="\n  ", flush=True)
         failed += bool(wrong)
     return int(failed > 0)
 

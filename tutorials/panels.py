@@ -20,6 +20,8 @@ MODULES = {
     "tutorials": ("matplotlib", "matplotlib_scalebar", "skimage", "dask", "distributed"),
 }
 """Extra of the package: modules that it installs and tutorials need."""
+MORE_COLOURS = {7: "#44aa99", 8: "#882255", 9: "#999933"}
+"""Of classes, after those of `plot.FOLD_COLOURS` (P. Tol's muted scheme)."""
 WIDTH = 10.0
 """Of a figure, in inches."""
 OUTLINE = 2.5
@@ -67,7 +69,7 @@ def maps(
     ----------
     panels
         Title to (values, colours, label of the colour bar). Colours are a colour map of
-        matplotlib; "cyclic" for angles from 0 to 2 pi; "classes" for a few whole numbers.
+        matplotlib; "cyclic" for angles from 0 to 2 pi; "classes" for whole numbers from 0 to 9.
     step, units
         Distance between neighbouring pixels.
     limits
@@ -121,12 +123,14 @@ def _panel(
         ticks, names = [0, np.pi, 2 * np.pi], ["0", "π", "2π"]
     elif colours == "classes":
         present = np.unique(values)
-        chosen = ListedColormap([FOLD_COLOURS.get(int(n), f"C{int(n) % 10}") for n in present])
+        named = FOLD_COLOURS | MORE_COLOURS
+        chosen = ListedColormap([named[int(n)] for n in present])
         norm = BoundaryNorm(np.arange(len(present) + 1) - 0.5, len(present))
         image = ax.imshow(np.searchsorted(present, values), cmap=chosen, norm=norm)
         ticks, names = range(len(present)), [f"{n:g}" for n in present]
     else:
         low, high = limits or np.nanpercentile(values, [0.5, 99.5])
+        high = high if high > low else low + 1
         shown = colormaps[colours].with_extremes(bad=UNDEFINED)
         image = ax.imshow(values, cmap=shown, vmin=low, vmax=high)
     if bar:
