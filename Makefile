@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast lint peers clean
+.PHONY: demo test fast tutorials lint peers clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[py4dstem,hyperspy,live,simulate,plot,dev]"
+		--editable ".[py4dstem,hyperspy,live,simulate,tutorials,dev]"
 	# numba's cache is filled by one process; tests that raced for it crashed, then and later.
 	$(BIN)/python -c "import pyxem.signals, orix.quaternion.symmetry"
 	touch $@
@@ -26,6 +26,10 @@ test: $(VENV)/ready
 # The tests to run often.
 fast: $(VENV)/ready
 	$(BIN)/python -m pytest -q -n auto -m "not slow"
+
+# Every notebook of tutorials/, from a clean kernel.
+tutorials: $(VENV)/ready
+	$(BIN)/python tutorials/notebooks.py run
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
