@@ -494,9 +494,13 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         center = None if isinstance(self.center, str) else self.center
         return Frames.of(frames, center=center, mask=self.mask)
 
+    def _asks_center(self, way: str) -> bool:
+        # Not ==, which an array answers for each of its elements.
+        return isinstance(self.center, str) and self.center == way
+
     def _followed(self, frames: Frames, rng: np.random.Generator) -> Frames:
         """Frames with the beam's place in each pattern, where this is asked for."""
-        if not isinstance(self.center, str) or self.center != "each":
+        if not self._asks_center("each"):
             return frames
         progress = "center" if self.progress else None
         return follow(frames, self.sample, rng, progress, self.gain, self.offset)
@@ -510,7 +514,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             grid,
             self.device,
             progress,
-            isinstance(self.center, str) and self.center == "refine",
+            self._asks_center("refine"),
             gain=self.gain,
             offset=self.offset,
         )

@@ -276,8 +276,8 @@ class LatentUDF(_WholePatterns):
         model = copy.copy(_models.trained(model))
         model.device = device
         if frames is None:
-            if isinstance(model.center, str) and model.center == "each":
-                raise ValueError('a model of center="each" needs frames=, in which to find the beam')
+            if model._asks_center("each"):
+                raise ValueError('center="each" needs frames=, in which to find the beam')
             shape = model._fitted().detector.shape
             frames = Frames(_Described((1, *shape), np.dtype(np.float32)))
         source, encoder = model._encoder(frames, background)
