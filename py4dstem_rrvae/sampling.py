@@ -223,8 +223,8 @@ def _warn_if_partly_seen(binner: Binner, binned: Tensor) -> None:
     weight = binner.transform.weight
     seen = weight.mean(dim=1)
     counts = (binned.mean(dim=0) * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
-    counts = counts.clamp(min=0)
-    share = float((counts * seen).sum() / counts.sum().clamp(min=1e-9))
+    counts = counts.clamp(min=0).double()
+    share = float((counts * seen).sum() / counts.sum()) if counts.sum() > 0 else 1.0
     if share < LEAST_SEEN:
         whole = int((seen > WHOLE).sum())
         message = PARTLY_SEEN.format(share, _rounded(binner.detector.center), whole, len(seen))

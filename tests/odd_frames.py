@@ -19,7 +19,15 @@ from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.estimator import NOISE_FREE, NOTHING_LEARNED
 
 PACKAGE = str(Path(py4dstem_rrvae.__file__).parent)
-OUR_WARNINGS = (NOISE_FREE, NOTHING_LEARNED, "frames are left out of training", "measured origins")
+OUR_WARNINGS = (
+    NOISE_FREE,
+    NOTHING_LEARNED,
+    "frames are left out of training",
+    "measured origins",
+    "of the circles about the beam",
+    "discs or rings of the mean pattern",
+    "off the centre from pattern to pattern",
+)
 
 DTYPES = ["?", "i1", "u1", "<i2", "<u2", ">u2", ">i4", "u4", "i8", "u8"]
 DTYPES += ["f2", "<f4", ">f4", "f8", ">f8", "g"]
@@ -132,7 +140,7 @@ def cast(frames, dtype):
 
 centers = st.one_of(
     st.none(),
-    st.sampled_from(["refine", "middle", "list", "integers", "each", "each far"]),
+    st.sampled_from(["refine", "followed", "middle", "list", "integers", "each", "each far"]),
     st.sampled_from(["corner", "outside", "nan", "one number", "each wrong", "word", "empty"]),
     st.tuples(st.floats(0, 9), st.floats(0, 9)),
 )
@@ -144,6 +152,7 @@ def center_of(form, scan, detector, rng):
     jitter = rng.normal(0, 0.4, (*scan, 2))
     known = {
         "refine": "refine",
+        "followed": "each",
         "middle": tuple(middle),
         "list": middle.tolist(),
         "integers": tuple(middle.astype(int).tolist()),

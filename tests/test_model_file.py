@@ -24,6 +24,7 @@ def test_loaded_model_gives_identical_codes(trained, unseen, codes, tmp_path):
     assert loaded.get_params() == trained.get_params()
 
 
+@pytest.mark.filterwarnings("ignore:the beam stands")  # the matrix is not that of the patterns
 def test_file_keeps_the_geometry(few, tmp_path):
     mask = np.ones((16, 16), dtype=bool)
     mask[:5, 8] = False

@@ -134,7 +134,7 @@ def test_refit_refuses_an_empty_scan(quick):
         ({"signal_shape": 16}, 1, "signal_shape must be two whole numbers of pixels, .* got 16"),
         ({"signal_shape": (16, 1.5)}, 1, r"signal_shape must be two whole .* got \(16, 1\.5\)"),
         ({"signal_shape": "16"}, 1, "signal_shape must be two whole numbers of .* got '16'"),
-        ({"center": "corner"}, 1, "center must be .* \"refine\" or None; got 'corner'"),
+        ({"center": "corner"}, 1, "center must be .* \"each\" or None; got 'corner'"),
         ({"center": ("a", "b")}, 1, r"center must be \(row, col\) or have shape \(80, 2\); got"),
     ],
 )

@@ -150,13 +150,16 @@ class BeamFinder:
     """
 
     def __init__(self, detector: Detector, profile: FloatArray) -> None:
+        # Of 1 at its brightest, so that its squares can be held.
+        profile = profile / max(float(profile.max()), 1e-300)
         self.detector, self.profile = detector, profile
         self.slope = np.gradient(profile, 1 / STEPS)
         self._matrix = detector.matrix / detector.pixel_size()
         self.disc, reach = _reach(profile)
         # Of circles that are cut off, patterns with lobes look shifted.
         self.reach = min(reach, detector.inscribed_radius() / detector.pixel_size())
-        if not self.disc and np.argmax(profile) >= STEPS * self.reach:
+        bright = 0 < profile.max() < np.inf
+        if not bright or (not self.disc and np.argmax(profile) >= STEPS * self.reach):
             self.reach = 0.0
         self._kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
         self._filter: Callable[..., Filter] = lru_cache(1024)(self._make_filter)
@@ -183,6 +186,8 @@ class BeamFinder:
         origins = np.tile(center, (len(patterns), 1))
         moving = np.ones(len(patterns), bool)
         variance = np.full(len(patterns), np.inf)
+        if not self.reach:
+            return origins, Shifts(origins - center, variance)
         for turn in range(ROUNDS):
             step, variance[moving] = self._step(patterns[moving], origins[moving], dark, gain)
             # Few counts may send a beam to and fro.
@@ -255,7 +260,7 @@ class BeamFinder:
             around = np.outer(LOBES, np.arctan2(q[:, 1], q[:, 0]))
             terms += [*(level * np.cos(around)), *(level * np.sin(around))]
         design = np.stack(terms)
-        weighted = design / (level + LEAST_BRIGHT * self.profile.max())
+        weighted = design / (level + LEAST_BRIGHT)
         if design.shape[1] <= len(design):
             return np.empty(0, int), np.empty((0, 3)), np.inf
         inverse = np.linalg.pinv(weighted @ design.T, hermitian=True)
