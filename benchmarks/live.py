@@ -213,14 +213,14 @@ def main() -> None:
                     "mapped": f"{found['mapped_per_s']:,.0f}/s",
                     "first map after": f"{found['first_map_s']:.2f} s",
                     "whole map after the last pattern": f"{found['after_the_last_s']:.2f} s",
-                    "lost": found["lost"],
+                    "lost": str(found["lost"]),
                 }
             )
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1))
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     title = f"{options.side} x {options.side} patterns of {options.pixels} x {options.pixels}"
     table(f"{title} uint16, {options.workers} workers, load {load}", rows)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
