@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast tutorials lint peers clean
+.PHONY: demo test fast tutorials lint audit peers clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,9 +36,16 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Known weaknesses of what is installed; asks the public lists.
+audit: $(VENV)/ready
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet "pip-audit>=2.7"
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)-audit/installed.txt
+	$(VENV)-audit/bin/pip-audit --requirement $(VENV)-audit/installed.txt --no-deps --disable-pip
+
 # AtomAI and pyroVED in .venv-peers, for benchmarks.compare and the tests marked "peers".
 peers:
 	$(PYTHON) -m benchmarks.peers.install .venv-peers
 
 clean:
-	rm -rf $(VENV) .venv-peers rrvae_demo
+	rm -rf $(VENV) $(VENV)-audit .venv-peers rrvae_demo

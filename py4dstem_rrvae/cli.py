@@ -12,9 +12,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
 from .adapters._outputs import ENDINGS, is_store
@@ -54,18 +54,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0, 2 after a refusal, or 130 after an interrupt; one line on standard error says why.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may hold what a terminal cannot show.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             options.run(options)
+    except OSError as error:
+        # Of a path that the system does not take, such as one that is too long.
+        _say(f"py4dstem-rrvae: {error}", sys.stderr)
+        return 2
     except RefusalError as refusal:
-        print(f"py4dstem-rrvae: {refusal}", file=sys.stderr)
+        _say(f"py4dstem-rrvae: {refusal}", sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("py4dstem-rrvae: interrupted; no maps were written", file=sys.stderr)
+        _say("py4dstem-rrvae: interrupted; no maps were written", sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def run() -> None:
+    """Run the command of the process, and end it."""
+    # HDF5 complains on and on of a file that a full disk keeps it from closing, and then crashes.
+    sys.unraisablehook = lambda _: None
+    code = main()
+    if code:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -144,7 +164,7 @@ def _demo(options: argparse.Namespace) -> None:
     _write_zspy(options, model)
     with _step(f"drew {figure}"):
         _draw(py4dstem.plot(cube), figure)
-    print(_standouts(simulation, cube, model.history_.collapsed))
+    _say(_standouts(simulation, cube, model.history_.collapsed))
 
 
 def _write_zspy(options: argparse.Namespace, model: RRVAE) -> None:
@@ -152,7 +172,7 @@ def _write_zspy(options: argparse.Namespace, model: RRVAE) -> None:
     from importlib.util import find_spec
 
     if find_spec("pyxem") is None:
-        print("HyperSpy and pyxem are not installed, so there is no .zspy")
+        _say("HyperSpy and pyxem are not installed, so there is no .zspy")
         return
     path = options.out_dir / "graphene.zspy"
     with _step(f"wrote {path}", extra="hyperspy"):
@@ -259,9 +279,11 @@ def _step(done: str, extra: str = "py4dstem") -> Iterator[None]:
         raise RefusalError(
             f"{error.name} is needed: pip install 'py4dstem-rrvae[{extra},plot]'"
         ) from error
+    except MemoryError as error:
+        raise RefusalError(f"there is not enough memory: {error or 'none is left'}") from error
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        raise RefusalError(str(error).split("\n")[0]) from error
-    print(f"{done} ({time.perf_counter() - start:.1f} s)", flush=True)
+        raise RefusalError(str(error).split("\n")[0] or type(error).__name__) from error
+    _say(f"{done} ({time.perf_counter() - start:.1f} s)")
 
 
 def _standouts(simulation: Simulation, cube: DataCube, collapsed: Sequence[bool]) -> str:
@@ -300,5 +322,12 @@ def _standouts(simulation: Simulation, cube: DataCube, collapsed: Sequence[bool]
     return "\n".join(lines)
 
 
+def _say(text: str, stream: TextIO | None = None) -> None:
+    """Print; that nobody listens any more, or the disk of a log is full, is no reason to stop."""
+    stream = stream or sys.stdout
+    with suppress(OSError, ValueError):
+        print(text, file=stream, flush=True)
+
+
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"py4dstem-rrvae: {message}", file=sys.stderr)
+    _say(f"py4dstem-rrvae: {message}", sys.stderr)

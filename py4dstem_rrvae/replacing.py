@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _to_disk(folder / path.name)
         _move(folder / path.name, path)
         _sync(path.parent)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the second is what HDF5 makes of a full disk
         raise _unwritten(path, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -64,9 +65,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def _unwritten(path: Path, error: OSError) -> OSError:
-    reason = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
-    return type(error)(f"{path} could not be written: {reason}")
+def _unwritten(path: Path, error: OSError | RuntimeError) -> OSError:
+    told = re.search(r"error message = '([^']+)'", str(error))
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = told[1] if told else getattr(error, "strerror", None) or first
+    kind = type(error) if isinstance(error, OSError) else OSError
+    return kind(f"{path} could not be written: {reason}")
 
 
 def _own_folder(parent: Path) -> tuple[Path, int | None]:

@@ -122,7 +122,10 @@ def changed(value, path, new):
     return copy
 
 
-@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:8])
+MANY = [pytest.param(odd, marks=pytest.mark.slow) for odd in ODD[4:]]
+
+
+@pytest.mark.parametrize("odd", ODD[:4] + MANY, ids=lambda odd: repr(odd)[:8])
 def test_odd_values_in_the_header_do_no_harm(odd, parts, few, tmp_path):
     header, tensors = parts
     read = 0

@@ -34,6 +34,7 @@ def anomaly(
     ValueError
         If the maps do not suit.
     """
+    _hyperspy_maps.check(maps, ("z1", "z1_std", "angle", "angle_std", "fold", "error"))
     codes = codes_of({name: np.asarray(map_.data) for name, map_ in maps.items()})
     gone = maps["z1"].metadata.RRVAE.collapsed
     collapsed = [f"z{k}" in gone for k in range(1, codes.z.shape[-1] + 1)]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -76,9 +76,40 @@ def _in_words(period: Any) -> str:
     return FOLD_PERIOD if isinstance(period, np.ndarray) else f"{period:.6f}"
 
 
+SAID = ("map", "units", "cyclic", "description")
+
+
 def title(signal: Any) -> str:
     """Title of a signal, or the word itself."""
     return str(signal.metadata.get_item("General.title", "")) or "signal"
+
+
+def check(maps: Mapping[str, Any], needed: Iterable[str] = ()) -> None:
+    """Refuse maps, which may come from a file, that lack something or have unlike shapes.
+
+    Raises
+    ------
+    ValueError
+        If a map is missing, says not what it is, or is of another shape than the others.
+    """
+    if missing := [name for name in needed if name not in maps]:
+        raise ValueError(f"the maps must be those of fit or encode; {missing[0]} is missing")
+    shape = np.shape(next(iter(maps.values())).data)
+    for name, map_ in maps.items():
+        about = map_.metadata.get_item("RRVAE")
+        lacking = [key for key in SAID if about is None or not hasattr(about, key)]
+        if lacking:
+            raise ValueError(
+                f"map {name!r} must say what it is in metadata.RRVAE, as fit, encode and compare "
+                f"make it; {lacking[0]} is missing"
+            )
+        if about.cyclic and not isinstance(about.period, (str, int, float)):
+            raise ValueError(f"map {name!r} must have a period; got {type(about.period).__name__}")
+        if map_.data.shape != shape or map_.data.dtype.kind not in "uifb":
+            raise ValueError(
+                f"map {name!r} must hold numbers of shape {shape}; got {map_.data.dtype} of shape "
+                f"{map_.data.shape}"
+            )
 
 
 def to_map(map_: Any, all_maps: Mapping[str, Any]) -> LatentMap:

@@ -75,8 +75,17 @@ def check_fresh(cube: Any, node: Any) -> None:
     Raises
     ------
     ValueError
-        If any map was made for another scan shape, or for other patterns.
+        If any map was made for another scan shape, or for other patterns, or is damaged.
     """
+    try:
+        for kind in kinds(node):
+            _check_whole(node, kind)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise ValueError(
+            f"the datacube's maps are damaged, {' '.join(reason.split())[:200]}: call fit or "
+            "encode again, and compare"
+        ) from error
     now = _fingerprint.of(cube.data)
     for kind in kinds(node):
         shape = tuple(int(n) for n in node.metadata[kind]["Rshape"])
@@ -92,6 +101,25 @@ def check_fresh(cube: Any, node: Any) -> None:
                 "the datacube's patterns have changed since its maps were made (swapped, rotated, "
                 "filtered): call fit or encode again, and compare"
             )
+
+
+def _check_whole(node: Any, kind: str) -> None:
+    """Refuse maps, which may come from a file, that lack something or have another shape."""
+    about, made = node.metadata[kind], [n for n in names(node) if made_by(node.tree(n)) == kind]
+    shape = tuple(int(n) for n in about["Rshape"])
+    for name in made:
+        data, said = np.asarray(node.tree(name).data), node.tree(name).metadata[ABOUT_MAP]
+        if data.shape != shape or data.dtype.kind not in "uifb":
+            raise ValueError(f"{name} must have shape {shape}; got {data.dtype} of {data.shape}")
+        period = said["period"]
+        if not isinstance(period, str):
+            float(0 if period is None else period)
+        if not all(isinstance(said[key], str) for key in ("units", "description")):
+            raise ValueError(f"{name} must have units and a description")
+    if kind == ABOUT_FIT:
+        codes_of({name: node.tree(name).data for name in made})
+        set(about["collapsed"])
+        [float(one) for one in about["repeatability"]]
 
 
 def warn_if_changed(node: Any, record: dict[str, Any]) -> None:

@@ -254,6 +254,7 @@ def plot(
     drawn = {name: map_ for name, map_ in maps.items() if name != "beam_shift"}
     if not drawn:
         raise ValueError("there are no maps to plot: call fit, encode or compare first")
+    _hyperspy_maps.check(drawn)
     first = next(iter(drawn.values()))
     navigation = first.axes_manager.navigation_dimension
     if len(index) != navigation:
