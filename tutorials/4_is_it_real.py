@@ -122,8 +122,8 @@ print(f"by {np.median(jumps):.0f}° in the median")
 # %% [markdown]
 # Those of the latents are right. The angle's are of the right size on the whole, but its
 # differences are not normal: at most positions the bar is too long, and at a few much too short.
-# There the angle jumps by some 60°: the pattern is nearly 3- or 6-fold, several turns fit almost
-# equally well, and noise chooses one. So do not build on the angle of a single position.
+# There the angle jumps by tens of degrees: the pattern is nearly 3- or 6-fold, several turns fit
+# almost equally well, and noise chooses one. So do not build on the angle of a single position.
 #
 # Error bars hold the noise of counting alone. They do not know whether the centre was wrong, or
 # whether the specimen moved. The rest of this notebook is about that.
