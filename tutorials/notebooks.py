@@ -112,9 +112,9 @@ def main() -> int:
             continue
         start, used = time.perf_counter(), _processor_time()
         wrong = run(script, options.outputs)
-        waited, worked = time.perf_counter() - start, _processor_time() - used
-        took = f"{waited:.0f} s, {worked:.0f} s of processors"
-        print(f"{script.stem}: {took}", *wrong, sep="\n  ", flush=True)
+        took, used = time.perf_counter() - start, _processor_time() - used
+        told = f"{script.stem}: {took:.0f} s ({used:.0f} s of processors)"
+        print(told, *wrong, sep="\n  ", flush=True)
         failed += bool(wrong)
     return int(failed > 0)
 
