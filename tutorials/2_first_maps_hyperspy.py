@@ -246,8 +246,9 @@ elsewhere = subprocess.run(words, capture_output=True, text=True).stdout
 print(elsewhere)
 
 # %% [markdown]
-# It is an ordinary `Signal2D` there, with its axes; HyperSpy warns that the class is unknown (we
-# silenced that). Here, with the package, it is a map again, with `arrows()`.
+# It is an ordinary `Signal2D` there, with its axes and arrows; HyperSpy warns that the class is
+# unknown and names the package to install. Here, with the package, it is a map again, with
+# `arrows()`.
 
 # %%
 again = hs.load(folder / "z1.hspy")
