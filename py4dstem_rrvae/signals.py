@@ -59,7 +59,7 @@ class LatentMap2D(Signal2D):
         length
             In the units of the scan; None: 0.8 of the distance between arrows.
         **options
-            Passed to `hyperspy.api.plot.markers.Arrows`, for instance ``color``.
+            Passed to `hyperspy.api.plot.markers.Arrows`.
 
         Raises
         ------
