@@ -38,6 +38,7 @@ from .frames import Frames, unflatten
 from .model_file import Fitted
 from .options import (
     MIN_PATTERNS,
+    MIN_PIXELS,
     RandomState,
     ScanBackground,
     check_options,
@@ -533,6 +534,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         source = self._source(frames)
         if source.trainable < least:
             raise ValueError(f"{caller} needs at least {least} patterns; got {source.trainable}")
+        height, width = source.detector_shape
+        if height * width < MIN_PIXELS:
+            raise ValueError(f"{caller} needs at least {MIN_PIXELS} pixels; got {height} x {width}")
         rng = generator(self.random_state)
         source = self._followed(source, rng)
         drawn = self._draw(source, rng, self._recipe.grid.for_detector)

@@ -21,8 +21,7 @@ from .core.refinement import refine_center
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
 
-# Pixels along a side, and in all. On 8 x 8 the angle is off by two to four times its bound.
-MIN_DETECTOR, MIN_PIXELS = 8, 80
+MIN_DETECTOR = 8
 # Pixel sizes in q whose squares and products stay far from the limits of single precision.
 LEAST_PIXEL, MOST_PIXEL = 1e-15, 1e15
 # The sides of a pixel differ by less than this factor: binning gives 8, or 64 at the most.
@@ -107,11 +106,6 @@ class Frames:
         if min(shape[-2:]) < MIN_DETECTOR:
             raise ValueError(
                 f"the detector must have at least {MIN_DETECTOR} x {MIN_DETECTOR} pixels; "
-                f"got {shape[-2]} x {shape[-1]}"
-            )
-        if math.prod(shape[-2:]) < MIN_PIXELS:
-            raise ValueError(
-                f"the detector must have at least {MIN_PIXELS} pixels; "
                 f"got {shape[-2]} x {shape[-1]}"
             )
         if 0 in shape:

@@ -220,9 +220,9 @@ def _rounded(center: tuple[float, float]) -> tuple[float, float]:
 
 
 def _warn_if_partly_seen(binner: Binner, binned: Tensor) -> None:
-    weight = binner.transform.weight
+    weight = binner.transform.weight.cpu()
     seen = weight.mean(dim=1)
-    counts = (binned.mean(dim=0) * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
+    counts = (binned.mean(dim=0).cpu() * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
     counts = counts.clamp(min=0).double()
     share = float((counts * seen).sum() / counts.sum()) if counts.sum() > 0 else 1.0
     if share < LEAST_SEEN:

@@ -27,10 +27,10 @@ LEAST_BRIGHT = 1e-3
 LOBES = np.arange(2, 7)
 # Rounds of measuring from where the round before has put the beam; farthest step of each.
 ROUNDS, FARTHEST = 12, 1.0
-# The beam is said to wander from this root mean square on, in pixels, where the noise of the counts
-# leaves no doubt (standard deviations of chi squared). Without a disc it takes more: a pattern that
-# bulges to one side looks shifted then.
-WANDERING, WANDERING_RINGS, BEYOND_DOUBT = 0.15, 0.25, 5.0
+# The beam is said to wander from this root mean square on, in pixels, where the counts leave no
+# doubt (standard deviations of chi squared). Patterns that bulge to one side, or two kinds of them,
+# look shifted by up to 0.23.
+WANDERING, BEYOND_DOUBT = 0.25, 5.0
 # Widths of the neighbourhood, in positions, that are tried for smoothing; infinite: the scan.
 WIDTHS = (0.7, 1.5, 3.0, 6.0, np.inf)
 Filter = tuple[NDArray[np.intp], FloatArray, float]
@@ -64,10 +64,10 @@ class Shifts:
             return 0.0
         return float(np.average((squared - self.variance)[known], weights=self.weight[known]))
 
-    def wandering(self, least: float) -> float:
+    def wandering(self) -> float:
         """Root mean square, in pixels, of a wandering that the counts do not explain.
 
-        0 where it is below `least`, or in doubt.
+        0 where it is small, or in doubt.
         """
         known = np.isfinite(self.variance)
         n = 2 * np.count_nonzero(known)
@@ -77,7 +77,7 @@ class Shifts:
         chi_squared = ((self.value - mean) ** 2 * self.weight[:, None])[known].sum()
         excess = self.excess(mean)
         doubtful = chi_squared < n + BEYOND_DOUBT * np.sqrt(2 * n)
-        return 0.0 if doubtful or excess < least**2 else float(np.sqrt(excess))
+        return 0.0 if doubtful or excess < WANDERING**2 else float(np.sqrt(excess))
 
     def smoothed(self, scan_shape: tuple[int, ...]) -> FloatArray:
         """Best guess of the shifts (n, 2) in a scan where neighbours are alike, or are not.
@@ -207,8 +207,7 @@ class BeamFinder:
 
         0 where it is small, or may be noise.
         """
-        least = WANDERING if self.disc else WANDERING_RINGS
-        return self(patterns, dark, gain)[1].wandering(least)
+        return self(patterns, dark, gain)[1].wandering()
 
     def _on_detector(self, origins: FloatArray) -> NDArray[np.bool_]:
         last = np.asarray(self.detector.shape) - 1
