@@ -67,10 +67,10 @@ def test_a_camera_that_is_known_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"gain": 0}, "gain must be a number above 0, or None; got 0"),
-        ({"gain": "high"}, "gain must be a number above 0, or None; got 'high'"),
-        ({"gain": True}, "gain must be a number above 0, or None; got True"),
-        ({"offset": np.nan}, "offset must be a finite number, or None; got nan"),
+        ({"gain": 0}, "gain must be above 0, from 1e-15 to .*, or None; got 0"),
+        ({"gain": "high"}, "gain must be above 0, from 1e-15 to .*, or None; got 'high'"),
+        ({"gain": True}, "gain must be above 0, from 1e-15 to .*, or None; got True"),
+        ({"offset": np.nan}, "offset must be a finite number, from .*, or None; got nan"),
         ({"fold_threshold": 1.0}, "fold_threshold must be from 0 to below 1; got 1.0"),
     ],
 )
