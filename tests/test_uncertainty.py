@@ -18,7 +18,8 @@ from benchmarks.uncertainty import (
     simulated,
 )
 from py4dstem_rrvae import RRVAE, simulate, synthetic
-from py4dstem_rrvae.core.calibration import OUTER, _factor, calibrate
+from py4dstem_rrvae.core.calibration import OUTER, _apart, _factor, calibrate
+from py4dstem_rrvae.core.inference import Inference
 from py4dstem_rrvae.core.intensity import Intensity
 from py4dstem_rrvae.core.transform import BinTransform
 from py4dstem_rrvae.core.widths import log_variance_layer
@@ -191,6 +192,14 @@ def test_data_that_are_no_counts_get_the_noise_of_the_model(trained):
     assert not torch.equal(noisy, other)
     want = fitted.model.bin_noise().square().mean(dim=-1)
     np.testing.assert_allclose(noisy.var(dim=0).mean(dim=-1), want, rtol=0.1)
+
+
+def test_halves_without_an_angle_calibrate_nothing():
+    one = torch.ones(4)
+    seen = Inference(one[:, None], one[:, None], one, one, torch.tensor([1, 2, 0, 1]), one)
+    halves = torch.tensor([[1.0, 0.1, 1.0, np.nan], [1.6, np.pi, 2.0, 1.0]])
+    apart = _apart(seen, halves, torch.tensor([[0.3] * 4, [0.4] * 4]))
+    assert apart.tolist() == pytest.approx([0.6 / 0.5, 0.1 / 0.5])
 
 
 def test_calibration_is_saved_with_the_model(trained, unseen, tmp_path):

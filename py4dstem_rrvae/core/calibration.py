@@ -99,8 +99,8 @@ def _factor(deviation: Tensor) -> Tensor:
 
 
 def _apart(seen: Inference, halves: Tensor, stds: Tensor) -> Tensor:
-    """By how many standard deviations the angles (2, n) of halves differ, where there is one."""
-    defined = seen.fold > 0
+    """By how many standard deviations the angles (2, n) of halves differ, where both have one."""
+    defined = (seen.fold > 0) & halves.isfinite().all(dim=0)
     period = 2 * math.pi / seen.fold
     distance = torch.remainder(halves[0] - halves[1] + period / 2, period) - period / 2
     widened = stds * seen.error.clamp(min=1)
