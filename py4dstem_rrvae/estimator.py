@@ -535,7 +535,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if source.trainable < least:
             raise ValueError(f"{caller} needs at least {least} patterns; got {source.trainable}")
         height, width = source.detector_shape
-        if height * width < MIN_PIXELS:
+        if self.architecture == "polar" and height * width < MIN_PIXELS:
             raise ValueError(f"{caller} needs at least {MIN_PIXELS} pixels; got {height} x {width}")
         rng = generator(self.random_state)
         source = self._followed(source, rng)

@@ -50,6 +50,11 @@ def test_latents_are_bounded_by_the_bins():
         RRVAE(**QUICK | {"latent_dim": 128}).fit(frames)
 
 
+def test_too_few_pixels_to_train_on_are_refused():
+    with pytest.raises(ValueError, match="fit needs at least 80 pixels; got 8 x 8"):
+        RRVAE(**QUICK).fit(synthetic.lobes(50, size=8, counts=500).frames)
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0, 7.5])
 def test_a_constant_cube_is_refused(value):
     with pytest.raises(ValueError, match="none of the 20 frames that were looked at holds a"):
