@@ -22,7 +22,8 @@ ScanBackground = Literal["stored", "refit"]
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
 MIN_PATTERNS = 8
-# Of the detector trained on, in polar bins. On 8 x 8 the angle is off by two to four times its bound.
+# Of the detector trained on, in polar bins: on 8 x 8 the angle is off by two to four times its
+# bound.
 MIN_PIXELS = 80
 
 
