@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .blocks import MOST_INTENSITY, Positions
-from .core.beam import BeamFinder, Shifts
+from .core.beam import BeamFinder, Shifts, wandering
 from .core.bins import Grid, GridFor, PolarGrid
 from .core.defects import defects
 from .core.fine_mean import FineMean
@@ -202,10 +202,9 @@ def draw(
         told = CONTRADICTED.format(_rounded(detector.center), _rounded(found))
         warnings.warn(told, stacklevel=4)
     elif frames.origins() is None and not response.noise_free:
-        finder = BeamFinder.of(detector, some, dark)
-        wandering = finder.wandering(some, dark, response.gain)
-        if wandering:
-            warnings.warn(WANDERS.format(wandering), stacklevel=4)
+        size = wandering(detector, some, dark, response.gain)
+        if size:
+            warnings.warn(WANDERS.format(size), stacklevel=4)
     if len(where) < looked_at:
         warnings.warn(LEFT_OUT.format(looked_at - len(where), looked_at), stacklevel=4)
     if sums:

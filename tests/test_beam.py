@@ -13,7 +13,7 @@ from sharp_discs import CENTER, SIZE, discs
 import py4dstem_rrvae  # noqa: F401, registers the accessor
 from py4dstem_rrvae import RRVAE, synthetic
 from py4dstem_rrvae.camera import Camera
-from py4dstem_rrvae.core.beam import BeamFinder, Shifts
+from py4dstem_rrvae.core.beam import BeamFinder, Shifts, wandering
 from py4dstem_rrvae.core.bins import Detector
 
 MIDDLE = (CENTER, CENTER)
@@ -22,13 +22,13 @@ STOP[21:26, :27] = False
 QUICK = {"random_state": 0, "progress": False, "device": "cpu"}
 
 
-def wandering(n, jitter, seed=0):
+def places(n, jitter, seed=0):
     return CENTER + np.random.default_rng(seed).normal(0, jitter, (n, 2))
 
 
 def lobed(n, jitter, counts, numbers=(4, 6)):
     """Rings with lobes, without a central disc."""
-    camera = Camera((SIZE, SIZE), center=wandering(n, jitter))
+    camera = Camera((SIZE, SIZE), center=places(n, jitter))
     return synthetic.lobes(n, size=44, counts=counts, numbers=numbers, camera=camera)
 
 
@@ -37,14 +37,18 @@ def counted_discs(true, level, strength=0.5):
     return rng.poisson(discs(true, rng.uniform(0, 6, len(true)), strength, level))
 
 
-def finder(frames, mask=None):
-    return BeamFinder.of(Detector((SIZE, SIZE), MIDDLE, np.eye(2), mask), frames)
+def detector(mask=None):
+    return Detector((SIZE, SIZE), MIDDLE, np.eye(2), mask)
+
+
+def finder(frames):
+    return BeamFinder.of(detector(), frames)
 
 
 @pytest.mark.parametrize("level", [0.3, 3, 100])
 @pytest.mark.parametrize("jitter", [0.0, 0.3, 2.0])
 def test_discs_are_found_as_well_as_counts_allow(level, jitter):
-    true = wandering(300, jitter)
+    true = places(300, jitter)
     frames = counted_discs(true, level)
     origins, shifts = finder(frames)(frames)
     promised = np.sqrt(shifts.variance.mean())
@@ -56,7 +60,7 @@ def test_discs_are_found_as_well_as_counts_allow(level, jitter):
 def test_rings_with_lobes_are_found_too():
     patterns = lobed(400, 0.5, 3000)
     origins, shifts = finder(patterns.frames)(patterns.frames)
-    error = np.sqrt(((origins - wandering(400, 0.5)) ** 2).mean())
+    error = np.sqrt(((origins - places(400, 0.5)) ** 2).mean())
     assert error < 1.1 * np.sqrt(shifts.variance.mean()) < 0.07
 
 
@@ -65,17 +69,17 @@ def test_rings_with_lobes_are_found_too():
 @pytest.mark.parametrize("counts", [100, 1000, 10000])
 def test_a_beam_that_stands_still_is_not_said_to_wander(numbers, mask, counts):
     frames = lobed(500, 0.0, counts, numbers).frames
-    assert finder(frames, mask).wandering(frames, 0.0, 1.0) == 0
+    assert wandering(detector(mask), frames, 0.0, 1.0) == 0
 
 
 @pytest.mark.parametrize("mask", [None, STOP], ids=["whole", "beam stop"])
 def test_wandering_is_measured(mask):
     frames = lobed(500, 0.4, 1000).frames
-    assert finder(frames, mask).wandering(frames, 0.0, 1.0) == pytest.approx(0.4, abs=0.06)
+    assert wandering(detector(mask), frames, 0.0, 1.0) == pytest.approx(0.4, abs=0.06)
 
 
 def test_shifts_are_in_pixels_whatever_the_matrix():
-    true = wandering(200, 0.5)
+    true = places(200, 0.5)
     frames = counted_discs(true, 10)
     stretched = frames[:, ::2] + frames[:, 1::2]
     matrix = 0.01 * np.diag([2.0, 1.0])
@@ -87,7 +91,7 @@ def test_shifts_are_in_pixels_whatever_the_matrix():
 
 
 def test_offset_and_gain_do_not_matter():
-    true = wandering(200, 0.4)
+    true = places(200, 0.4)
     frames = counted_discs(true, 3)
     plain = finder(frames)
     recorded = BeamFinder.of(plain.detector, 20 * frames + 100, 100.0)
@@ -98,13 +102,13 @@ def test_offset_and_gain_do_not_matter():
 
 
 def test_a_finder_travels_to_a_worker():
-    frames = counted_discs(wandering(50, 0.4), 3)
+    frames = counted_discs(places(50, 0.4), 3)
     found = finder(frames)
     assert np.array_equal(pickle.loads(pickle.dumps(found))(frames)[0], found(frames)[0])
 
 
 def test_a_blank_pattern_has_no_shift_and_an_infinite_variance():
-    frames = counted_discs(wandering(50, 0.4), 3)
+    frames = counted_discs(places(50, 0.4), 3)
     found = finder(frames)
     _, shifts = found(np.zeros_like(frames[:2]))
     assert np.isinf(shifts.variance).all()

@@ -27,10 +27,14 @@ LEAST_BRIGHT = 1e-3
 LOBES = np.arange(2, 7)
 # Rounds of measuring from where the round before has put the beam; farthest step of each.
 ROUNDS, FARTHEST = 12, 1.0
+# Rounds in which the profile is learned anew about the beams found.
+LEARNING = 2
 # The beam is said to wander from this root mean square on, in pixels, where the counts leave no
 # doubt (standard deviations of chi squared). Patterns that bulge to one side, or two kinds of them,
 # look shifted by up to 0.23.
 WANDERING, BEYOND_DOUBT = 0.25, 5.0
+# Patterns that its size is measured on.
+MEASURED = 128
 # Widths of the neighbourhood, in positions, that are tried for smoothing; infinite: the scan.
 WIDTHS = (0.7, 1.5, 3.0, 6.0, np.inf)
 Filter = tuple[NDArray[np.intp], FloatArray, float]
@@ -64,10 +68,10 @@ class Shifts:
             return 0.0
         return float(np.average((squared - self.variance)[known], weights=self.weight[known]))
 
-    def wandering(self) -> float:
+    def wandering(self, least: float) -> float:
         """Root mean square, in pixels, of a wandering that the counts do not explain.
 
-        0 where it is small, or in doubt.
+        0 where it is below `least`, or in doubt.
         """
         known = np.isfinite(self.variance)
         n = 2 * np.count_nonzero(known)
@@ -77,7 +81,7 @@ class Shifts:
         chi_squared = ((self.value - mean) ** 2 * self.weight[:, None])[known].sum()
         excess = self.excess(mean)
         doubtful = chi_squared < n + BEYOND_DOUBT * np.sqrt(2 * n)
-        return 0.0 if doubtful or excess < WANDERING**2 else float(np.sqrt(excess))
+        return 0.0 if doubtful or excess < least**2 else float(np.sqrt(excess))
 
     def smoothed(self, scan_shape: tuple[int, ...]) -> FloatArray:
         """Best guess of the shifts (n, 2) in a scan where neighbours are alike, or are not.
@@ -169,11 +173,17 @@ class BeamFinder:
         return BeamFinder, (self.detector, self.profile)
 
     @classmethod
-    def of(cls, detector: Detector, patterns: NDArray[np.generic], dark: float = 0.0) -> BeamFinder:
-        """Learned from ``patterns (n, H, W)``, whose own beams are followed meanwhile."""
+    def of(
+        cls,
+        detector: Detector,
+        patterns: NDArray[np.generic],
+        dark: float = 0.0,
+        rounds: int = LEARNING,
+    ) -> BeamFinder:
+        """Learned from ``patterns (n, H, W)``, whose own beams are followed so many rounds."""
         origins = np.broadcast_to(detector.center, (len(patterns), 2))
         finder = cls(detector, _profile(detector, patterns, origins, dark))
-        for _ in range(2):
+        for _ in range(rounds):
             origins = finder(patterns, dark)[0]
             finder = cls(detector, _profile(detector, patterns, origins, dark))
         return finder
@@ -202,12 +212,12 @@ class BeamFinder:
         origins[lost], variance[lost] = center, np.inf
         return origins, Shifts(origins - center, variance)
 
-    def wandering(self, patterns: NDArray[np.generic], dark: float, gain: float) -> float:
-        """Root mean square, in pixels, by which the beam wanders in ``patterns (n, H, W)``.
-
-        0 where it is small, or may be noise.
-        """
-        return self(patterns, dark, gain)[1].wandering()
+    def first_step(self, patterns: NDArray[np.generic], dark: float, gain: float) -> Shifts:
+        """Shifts to first order about the centre, of ``patterns (n, H, W)``."""
+        origins = np.tile(np.asarray(self.detector.center), (len(patterns), 1))
+        if not self.reach:
+            return Shifts(np.zeros_like(origins), np.full(len(patterns), np.inf))
+        return Shifts(*self._step(patterns, origins, dark, gain))
 
     def _on_detector(self, origins: FloatArray) -> NDArray[np.bool_]:
         last = np.asarray(self.detector.shape) - 1
@@ -269,6 +279,19 @@ class BeamFinder:
             weights,
             float((inverse[1, 1] + inverse[2, 2]) / 2),
         )
+
+
+def wandering(detector: Detector, patterns: NDArray[np.generic], dark: float, gain: float) -> float:
+    """Root mean square, in pixels, by which the beam wanders in ``patterns (n, H, W)``.
+
+    0 where it is small, or may be noise. One step tells a beam that stands still, at once.
+    """
+    still = BeamFinder.of(detector, patterns, dark, rounds=0)
+    if not still.first_step(patterns, dark, gain).wandering(WANDERING / 2):
+        return 0.0
+    patterns = patterns[:MEASURED]
+    finder = BeamFinder.of(detector, patterns, dark)
+    return finder(patterns, dark, gain)[1].wandering(WANDERING)
 
 
 def _profile(
