@@ -44,6 +44,7 @@ from .options import (
     check_options,
     generator,
 )
+from .origins import follow
 from .sampling import (
     Drawn,
     Prepared,
@@ -52,7 +53,6 @@ from .sampling import (
     check_capacity,
     check_variety,
     draw,
-    follow,
 )
 from .schedule import schedule_of
 

@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .blocks import MOST_INTENSITY, Positions
-from .core.beam import BeamFinder, Shifts, wandering
+from .blocks import MOST_INTENSITY
+from .center_checks import contradicted, partly_seen, wandering
 from .core.bins import Grid, GridFor, PolarGrid
 from .core.defects import defects
 from .core.fine_mean import FineMean
 from .core.intensity import Intensity
 from .core.outliers import flag_of, without_pattern
-from .core.refinement import contradicted
 from .core.response import COUNTS, Response, estimate_response
 from .encoding import Binner
 from .frames import Frames
@@ -40,24 +39,6 @@ NOTHING = (
 LEFT_OUT = (
     "{} of {} frames are left out of training: they are blank, saturated, or struck in one pixel. "
     "They get codes, which say nothing"
-)
-# Below this share of the circles about the beam, half of what a turn would show is not seen.
-LEAST_SEEN = 0.5
-# A ring with this share of its area is seen all round.
-WHOLE = 0.95
-PARTLY_SEEN = (
-    "the detector shows {:.0%} of the circles about the beam at {}, weighted with their counts, "
-    "and {} of {} rings all round: turns, folds and latents of patterns that are seen in part may "
-    "be wrong"
-)
-CONTRADICTED = (
-    "the centre is given as {}, but the discs or rings of the mean pattern are centred on {}: is "
-    "it in pixels, and of this detector as it is after cropping and binning?"
-)
-WANDERS = (
-    "the beam stands {:.2f} pixels (root mean square) off the centre from pattern to pattern, more "
-    'than counting noise explains, which makes symmetric patterns look broken: center="each" '
-    "finds where it stands in each of them"
 )
 
 
@@ -160,7 +141,7 @@ def draw(
     if not given:
         where = frames.choose(affordable(frames, n), rng)
         raw = frames.read(where, progress)
-        used = _with_pattern(raw, frames.mask)
+        used = with_pattern(raw, frames.mask)
         frames = frames.refined(raw[used]) if refine else frames.located(raw[used])
         binner = Binner.of(frames, grid, device)
         parts = [(where, binner(raw, where))]
@@ -193,18 +174,12 @@ def draw(
         if bad.any() and not bad[transform.kept].all():
             frames = replace(frames, mask=transform.kept & ~bad)
             return draw(frames, n, rng, binner.grid, device, progress, False, gain, offset, False)
-    _warn_if_partly_seen(binner, binned)
-    detector = transform.detector
-    found = None
-    if given:
-        found = contradicted(total / n - dark, detector.center, detector.mask, detector.matrix)
-    if found is not None:
-        told = CONTRADICTED.format(_rounded(detector.center), _rounded(found))
-        warnings.warn(told, stacklevel=4)
-    elif frames.origins() is None and not response.noise_free:
-        size = wandering(detector, some, dark, response.gain)
-        if size:
-            warnings.warn(WANDERS.format(size), stacklevel=4)
+    detector, mean_pattern = transform.detector, total / n - dark
+    told = [partly_seen(binner, binned), contradicted(detector, mean_pattern) if given else None]
+    if told[-1] is None and frames.origins() is None and not response.noise_free:
+        told.append(wandering(detector, some, response))
+    for sentence in filter(None, told):
+        warnings.warn(sentence, stacklevel=4)
     if len(where) < looked_at:
         warnings.warn(LEFT_OUT.format(looked_at - len(where), looked_at), stacklevel=4)
     if sums:
@@ -214,84 +189,6 @@ def draw(
     return Drawn(frames, binner, binned, response, binner.transform.round_pattern(mean))
 
 
-def _rounded(center: tuple[float, float]) -> tuple[float, float]:
-    return round(float(center[0]), 1), round(float(center[1]), 1)
-
-
-def _warn_if_partly_seen(binner: Binner, binned: Tensor) -> None:
-    weight = binner.transform.weight.cpu()
-    seen = weight.mean(dim=1)
-    counts = (binned.mean(dim=0).cpu() * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
-    counts = counts.clamp(min=0).double()
-    share = float((counts * seen).sum() / counts.sum()) if counts.sum() > 0 else 1.0
-    if share < LEAST_SEEN:
-        whole = int((seen > WHOLE).sum())
-        message = PARTLY_SEEN.format(share, _rounded(binner.detector.center), whole, len(seen))
-        warnings.warn(message, stacklevel=5)
-
-
-@dataclass(frozen=True)
-class Followed:
-    """Where the beam stands in each pattern of a block: rows of its shift and their variance."""
-
-    finder: BeamFinder
-    response: Response
-
-    def __call__(self, patterns: NDArray[Any], _: Positions) -> NDArray[Any]:
-        """Rows (n, 3) of ``patterns (n, H, W)``."""
-        response = self.response
-        found = self.finder(patterns, response.dark_level, response.gain)[1]
-        variance = np.where(
-            without_pattern(patterns, self.finder.detector.mask), np.inf, found.variance
-        )
-        return np.column_stack([found.value, variance])
-
-
-def follow(
-    frames: Frames,
-    n: int,
-    rng: np.random.Generator,
-    progress: str | None = None,
-    gain: float | None = None,
-    offset: float | None = None,
-) -> Frames:
-    """Frames with the beam's place in each pattern, found from the patterns themselves.
-
-    Parameters
-    ----------
-    frames
-        Read once, and a sample of them before.
-    n
-        Patterns at most from which the mean pattern is taken.
-    rng
-        Source of chance.
-    progress
-        As in `blocks.walk`.
-    gain, offset
-        Of the camera, where they are known.
-
-    Raises
-    ------
-    ValueError
-        If neither a disc nor the brightest ring about the beam lies on the detector all round.
-    """
-    raw = frames.read(frames.choose(min(n, affordable(frames, n), RAW_SAMPLE), rng))
-    raw = raw[_with_pattern(raw, frames.mask)]
-    frames = frames.located(raw) if frames.center is None else frames
-    response = estimate_response(raw, frames.mask, gain, offset) if len(raw) > 1 else COUNTS
-    finder = BeamFinder.of(frames.detector(), raw, response.dark_level)
-    if not finder.reach:
-        raise ValueError(
-            'center="each" needs a disc or a ring about the beam that lies on the detector all '
-            f"round; there is none about {tuple(np.round(finder.detector.center, 1).tolist())}"
-        )
-    rows = frames.gather(Followed(finder, response), progress=progress)
-    shifts = Shifts(rows[:, :2], rows[:, 2]).smoothed(frames.scan_shape)
-    last = np.asarray(frames.detector_shape) - 1.0
-    origins = np.clip(shifts + finder.detector.center, 0, last)
-    return replace(frames, center=origins.reshape(*frames.scan_shape, 2))
-
-
 def affordable(frames: Frames, n: int) -> int:
     """How many of n patterns to hold as they were recorded."""
     height, width = frames.detector_shape
@@ -299,7 +196,7 @@ def affordable(frames: Frames, n: int) -> int:
     return max(MIN_PATTERNS, min(n, most))
 
 
-def _with_pattern(raw: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+def with_pattern(raw: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """Which of the frames (n, H, W) show where the beam is; all of them if none do."""
     bad = without_pattern(raw, mask)
     return np.ones(len(raw), bool) if bad.all() else ~bad

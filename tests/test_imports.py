@@ -28,8 +28,9 @@ ONLY = {
     "abtem": r"simulate\.multislice",
     "ase": r"simulate\.specimens",
 }
-INNER = r"core(\..+)?|blocks|frames|codes|encoding|sampling|adoption|options|estimator"
-INNER += r"|schedule|model_file|replacing|maps|angle_maps|standout|descriptors|anomalies|selection"
+INNER = r"core(\..+)?|blocks|frames|center_checks|codes|encoding|sampling|origins|adoption"
+INNER += r"|options|estimator|schedule|model_file|replacing|maps|angle_maps|standout"
+INNER += r"|descriptors|anomalies|selection"
 # Modules of the package and what of it they may import; the first row that fits counts.
 ALLOWED = [
     (r"core(\..+)?", r"core(\..+)?"),
