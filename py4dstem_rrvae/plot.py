@@ -121,7 +121,7 @@ def maps_figure(
         ax.set_title(name, fontsize=10)
         ax.set_xticks([])
         ax.set_yticks([])
-        _add_scale_bar(ax, pixel_size, units, columns)
+        scale_bar(ax, pixel_size, units, columns)
     if title is not None:
         figure.suptitle(title, fontsize=12)
     return figure
@@ -324,8 +324,20 @@ def _colour_bar(ax: Axes, image: AxesImage, units: str) -> Colorbar:
     return bar
 
 
-def _add_scale_bar(ax: Axes, pixel_size: float, units: str, width: int) -> None:
-    """A bar of 1, 2 or 5 times a power of ten, at most a third of the image wide."""
+def scale_bar(ax: Axes, pixel_size: float, units: str, width: float) -> None:
+    """Draw a bar of 1, 2 or 5 times a power of ten, at most a third of the image wide.
+
+    Parameters
+    ----------
+    ax
+        Axes with an image.
+    pixel_size
+        Of a pixel of the image, in `units`.
+    units
+        As they are to be read; "A" is written as Å.
+    width
+        Of the image, in pixels.
+    """
     longest = pixel_size * width / 3
     step = 10.0 ** np.floor(np.log10(longest))
     length = max(k * step for k in (1, 2, 5) if k * step <= longest)

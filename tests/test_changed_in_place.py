@@ -100,7 +100,6 @@ def test_axes_in_other_units_of_length_are_drawn_in_proportion():
 
 
 def test_beam_shifts_are_taken_in_their_own_units():
-    pytest.importorskip("pyxem")
     made = signal()
     made.set_signal_type("electron_diffraction")
     for axis in made.axes_manager.signal_axes:

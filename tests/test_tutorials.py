@@ -8,11 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
+import nbformat
 import pytest
-
-nbformat = pytest.importorskip("nbformat")
-jupytext = pytest.importorskip("jupytext")
-pytest.importorskip("nbclient")
 
 ROOT = Path(__file__).parent.parent
 TUTORIALS = ROOT / "tutorials"

@@ -87,6 +87,8 @@ def maps(
     """
     from matplotlib import pyplot
 
+    from py4dstem_rrvae.plot import scale_bar
+
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     shape = np.shape(next(iter(panels.values()))[0])
@@ -100,7 +102,7 @@ def maps(
     for ax, (title, (values, colours, label)) in zip(axes, panels.items(), strict=False):
         _panel(ax, np.asarray(values), colours, label, limits, bar)
         ax.set(title=title, xticks=[], yticks=[])
-        scale_bar(ax, step, units)
+        scale_bar(ax, step, units, abs(np.diff(ax.get_xlim())[0]))
     return figure, axes[: len(panels)]
 
 
@@ -139,28 +141,6 @@ def _panel(
         colour_bar.ax.tick_params(labelsize=8)
         if ticks is not None:
             colour_bar.set_ticks(ticks, labels=names)
-
-
-def scale_bar(ax: Axes, step: float, units: str = "Å") -> None:
-    """A bar of 1, 2 or 5 times a power of ten, at most a third of the image wide."""
-    from matplotlib_scalebar.scalebar import ScaleBar
-
-    longest = abs(ax.get_xlim()[1] - ax.get_xlim()[0]) * step / 3
-    power = 10.0 ** np.floor(np.log10(longest))
-    length = max(k * power for k in (1, 2, 5) if k * power <= longest)
-    ax.add_artist(
-        ScaleBar(
-            step,
-            units="px",
-            dimension="pixel-length",
-            fixed_value=length,
-            scale_formatter=lambda value, _: f"{value:g} {units}",
-            location="lower right",
-            rotation="horizontal-only",
-            box_alpha=0.75,
-            font_properties={"size": 9},
-        )
-    )
 
 
 def mark(
