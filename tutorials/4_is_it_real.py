@@ -231,7 +231,7 @@ offset = latent(recorded(), center=middle + np.array([2.0, 0.0]))
 wander = middle + 2.0 * (np.stack([rows, cols], -1).reshape(-1, 2) / (side - 1) * 2 - 1)
 beam_wanders = recorded(center=wander)
 descan = latent(beam_wanders, center=middle)
-followed = latent(beam_wanders, center=wander.reshape(side, side, 2))
+followed = latent(beam_wanders, center="each")  # found in every pattern; nobody tells it `wander`
 stop = np.ones((size, size))
 stop[: size // 2 + 1, size // 2 - 4 : size // 2 + 4] = 0.05  # lets a twentieth through
 behind = recorded(gain=stop)
@@ -263,8 +263,10 @@ figure, axes = maps(
 #   of the pattern, and the islands drown in what looks like noise.
 # - **A beam that wanders** (bad descan): the centre is right in the middle of the scan alone, and
 #   the map shows how right it is: one false island instead of two. *Any hill, bowl or ramp that
-#   follows the frame of the scan is suspicious.* The remedy is one centre per position: `center=`
-#   with shape (rows, cols, 2), py4DSTEM's `get_origin`, or pyxem's `BeamShift`.
+#   follows the frame of the scan is suspicious.* The remedy is one centre per position:
+#   `center="each"` finds it in the patterns, as here; py4DSTEM's `get_origin`, pyxem's `BeamShift`
+#   and `center=` of shape (rows, cols, 2) give one that was measured otherwise. Where the beam
+#   wanders by more than a quarter of a pixel, `fit` warns.
 # - **A beam stop** that is not masked: the pattern changes as it turns behind it. Give `mask=`
 #   (True = keep). The package finds pixels that never count by itself, and hot ones; it cannot
 #   know of a stop that lets a part through.
@@ -284,15 +286,14 @@ ax.barh(list(says)[::-1], [100 * max(v, 0) for v in says.values()][::-1], color=
 ax.set(xlabel="share of z that the direction of the pattern explains (%)", xlim=(0, 100))
 # %% [markdown]
 # That finds the wrong centre and the beam stop. It does not find the wandering beam, whose mark
-# is the frame of the scan. On your own data the true direction is unknown: draw `z` against
-# `codes.angle`.
+# is the frame of the scan, and of which the package warns. On your own data the true direction is
+# unknown: draw `z` against `codes.angle`.
 #
 # ## A checklist for your own data
 #
 # 1. **Look at the mean pattern.** Is the centre where you said? Are hot pixels, a beam stop, a
 #   detector gap masked? `Frames(patterns, center=..., mask=...)`.
-# 2. **Does the beam wander?** Fit the disc's centre per position. More than half a pixel: give
-#   it.
+# 2. **Does the beam wander?** If `fit` warns that it does: `center="each"`.
 # 3. **Are the numbers counts?** `model.response_` says which gain and offset were found.
 #   Processed data (background subtracted, filtered, normalised) have no counting noise, and
 #   `error` and error bars mean nothing.
