@@ -8,13 +8,17 @@ any number of 64 bits that is no integer.
 """
 
 import math
+import pkgutil
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib import import_module
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map_only
+
+import py4dstem_rrvae.core
 
 aten = torch.ops.aten
 DOUBLE = (torch.float64, torch.complex128)
@@ -134,8 +138,18 @@ class _Calls(TorchFunctionMode):
 def elsewhere(memory=math.inf):
     """While it lasts, the device "meta" is that of `Away`, whose tensors take so many bytes."""
     before = _memory.set(memory)
+    _forget()
     try:
         with _Operations(), _Calls():
             yield
     finally:
         _memory.reset(before)
+        _forget()
+
+
+def _forget():
+    """Drop the tensors that the core keeps for a device: torch's own "meta" is another one."""
+    for _, name, _ in pkgutil.iter_modules(py4dstem_rrvae.core.__path__):
+        for kept in vars(import_module(f"py4dstem_rrvae.core.{name}")).values():
+            if hasattr(kept, "cache_clear"):
+                kept.cache_clear()
