@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,10 @@ from sklearn.preprocessing import StandardScaler
 
 from py4dstem_rrvae import RRVAE, Codes, Frames, simulate
 from py4dstem_rrvae.simulate import Simulation
-from py4dstem_rrvae.sites import AtSites, at_sites
+from py4dstem_rrvae.simulate.sites import AtSites, at_sites
+
+from . import cases_figures
+from .cases_figures import Found
 
 Array = NDArray[np.float64]
 Row = dict[str, str | float | None]
@@ -46,25 +49,6 @@ MODELS: dict[str, Callable[..., RRVAE]] = {
     "published": RRVAE.published,
 }
 """What the cases can be shown to, by name."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a model made of a scan.
-
-    Attributes
-    ----------
-    model : RRVAE
-        Trained.
-    codes : Codes
-        Of the scan it was trained on.
-    seconds : float
-        Process time of training.
-    """
-
-    model: RRVAE
-    codes: Codes
-    seconds: float
 
 
 def center_of_mass(scan: Simulation) -> Array:
@@ -321,8 +305,6 @@ def table(rows: list[Row]) -> str:
 
 def run(name: str, options: argparse.Namespace) -> list[Row]:
     """Figures and rows of a case."""
-    from . import cases_figures
-
     scan = simulate.recorded(name, reduced=options.small, cache=options.cache)
     scan = binned(scan, options.bin) if options.bin > 1 else scan
     scan = thinned(scan, options.every) if options.every > 1 else scan

@@ -5,23 +5,42 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
+from py4dstem_rrvae import RRVAE, Codes
 from py4dstem_rrvae.plot import UNDEFINED, cyclic_colours, manifold_figure
 from py4dstem_rrvae.simulate import Simulation
-from py4dstem_rrvae.sites import sites
+from py4dstem_rrvae.simulate.sites import sites
 
-if TYPE_CHECKING:
-    from .cases import Array, Found
-
+Array = NDArray[np.float64]
 COLOURS = {"C": "black", "Si": "tab:red", "Zn": "tab:blue", "S": "gold"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a model made of a scan.
+
+    Attributes
+    ----------
+    model : RRVAE
+        Trained.
+    codes : Codes
+        Of the scan it was trained on.
+    seconds : float
+        Process time of training.
+    """
+
+    model: RRVAE
+    codes: Codes
+    seconds: float
 
 
 def _draw(ax: Axes, values: Array, title: str, cyclic: bool) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from py4dstem_rrvae.core.center import estimate_center
-from py4dstem_rrvae.core.refinement import refine_center
+from py4dstem_rrvae.detector.center import estimate_center
+from py4dstem_rrvae.detector.center_refinement import refine_center
 from py4dstem_rrvae.synthetic import Camera, Shape, _expected, _lobed_ring
 
 Array = NDArray[np.float64]
@@ -85,7 +85,7 @@ def mass(patterns: Array, mask: Mask | None) -> tuple[float, float]:
 
 def half_level(patterns: Array, mask: Mask | None) -> tuple[float, float]:
     """Centroid of the pixels above half of the bright level."""
-    from py4dstem_rrvae.core import center
+    from py4dstem_rrvae.detector import center
 
     pattern = patterns.mean(axis=0)
     kept = np.ones(pattern.shape, dtype=bool) if mask is None else mask

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from py4dstem_rrvae import Frames, synthetic
-from py4dstem_rrvae.core.bins import PolarGrid
-from py4dstem_rrvae.core.intensity import Intensity, choose_intensity
-from py4dstem_rrvae.core.model import Background, PolarRRVAE
-from py4dstem_rrvae.core.training import Schedule, fit_model, split
-from py4dstem_rrvae.encoding import Binner
+from py4dstem_rrvae.detector.bins import PolarGrid
+from py4dstem_rrvae.detector.intensity import Intensity, choose_intensity
 from py4dstem_rrvae.estimator import _electrons
+from py4dstem_rrvae.model.rrvae import Background, PolarRRVAE
+from py4dstem_rrvae.scan.binning import Binner
+from py4dstem_rrvae.training.loop import Schedule, fit_model, split
 
 from . import scores
 from .quality import Row, table

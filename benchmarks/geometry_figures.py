@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from py4dstem_rrvae.synthetic import Camera, _expected, _lobed_ring
 
 from . import centers
-from .geometry import NUMBERS, SIZE, Scores, cameras
+from .distorted import NUMBERS, SIZE, Scores, cameras
 
 IGNORED, HANDLED = "tab:orange", "tab:blue"
 TITLES = ("undistorted", "descan", "ellipse", "pixels 1 : 1.2", "stop, bad pixels")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import NMF, PCA
 
 from py4dstem_rrvae import RRVAE, Frames, describe
-from py4dstem_rrvae.core.training import HELD_OUT
+from py4dstem_rrvae.training.loop import HELD_OUT
 
 from . import scores, worker
 from .invariants import Bispectrum, ComDarkField, Geometry, Zernike, strongest_turn

@@ -32,10 +32,10 @@ import numpy as np
 import torch
 
 from py4dstem_rrvae import RRVAE, Codes, Frames, synthetic
-from py4dstem_rrvae.core.bins import as_floats
-from py4dstem_rrvae.core.calibration import calibrate
-from py4dstem_rrvae.core.training import split
-from py4dstem_rrvae.encoding import DEVICE_CHUNK, redraw
+from py4dstem_rrvae.detector.bins import as_floats
+from py4dstem_rrvae.scan.encoding import DEVICE_CHUNK
+from py4dstem_rrvae.training.calibration import calibrate, redraw
+from py4dstem_rrvae.training.loop import split
 
 from . import speed
 from .quality import Row, table

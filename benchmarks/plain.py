@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from py4dstem_rrvae import RRVAE, Frames
-from py4dstem_rrvae.core.intensity import Intensity
-from py4dstem_rrvae.core.model import PolarRRVAE
-from py4dstem_rrvae.core.networks import PLACES
-from py4dstem_rrvae.core.training import fit_model, split
-from py4dstem_rrvae.encoding import CHUNK, Binner
-from py4dstem_rrvae.schedule import schedule_of
+from py4dstem_rrvae.detector.intensity import Intensity
+from py4dstem_rrvae.model.networks import PLACES
+from py4dstem_rrvae.model.rrvae import PolarRRVAE
+from py4dstem_rrvae.scan.binning import Binner
+from py4dstem_rrvae.scan.encoding import CHUNK
+from py4dstem_rrvae.training.defaults import schedule_of
+from py4dstem_rrvae.training.loop import fit_model, split
 
 
 class PlainEncoder(nn.Module):
@@ -79,7 +80,7 @@ class Plain:
             return PlainVAE(latent_dim, transform.weight, transform.dof)
 
         parts = split(self._polar(train), torch.Generator().manual_seed(seed))
-        schedule = schedule_of(RRVAE(max_epochs=epochs), len(parts[0]))
+        schedule = schedule_of(RRVAE(max_epochs=epochs).get_params(), len(parts[0]))
         mean = parts[0].mean(dim=0)
         self.model, self.history = fit_model(partial(new), parts, "mean", mean, schedule, seed)
         self.shown = len(self.history.train_loss) * len(parts[0])

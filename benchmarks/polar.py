@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core import angle, bins
-from py4dstem_rrvae.core.transform import BinTransform
+from py4dstem_rrvae.detector import bins
+from py4dstem_rrvae.detector.transform import BinTransform
+from py4dstem_rrvae.model import angle
 
 from .quality import Row, table
 from .scores import angle_error_over_bound

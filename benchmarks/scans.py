@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from py4dstem_rrvae import simulate
 from py4dstem_rrvae.simulate import Simulation
-from py4dstem_rrvae.sites import AtSites, at_sites
+from py4dstem_rrvae.simulate.sites import AtSites, at_sites
 
 from . import cases
 

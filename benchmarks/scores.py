@@ -105,8 +105,8 @@ def ring_counts(
     geometry: dict[str, Any] | None = None,
 ) -> NDArray[np.float32]:
     """Counts in polar bins (n, R, A), about the middle where no centre and matrix are given."""
-    from py4dstem_rrvae.core.bins import PolarGrid
-    from py4dstem_rrvae.core.transform import BinTransform
+    from py4dstem_rrvae.detector.bins import PolarGrid
+    from py4dstem_rrvae.detector.transform import BinTransform
 
     middle = [(n - 1) / 2 for n in frames.shape[-2:]]
     placed = Frames(frames, **(geometry or {"center": middle}))

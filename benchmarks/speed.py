@@ -28,13 +28,13 @@ import numpy as np
 import torch
 
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.core import training
-from py4dstem_rrvae.core.architectures import Recipe
-from py4dstem_rrvae.core.device import choose_device
-from py4dstem_rrvae.core.model import LatentModel
-from py4dstem_rrvae.core.threads import one_thread
+from py4dstem_rrvae.device import choose_device
 from py4dstem_rrvae.estimator import _electrons, _new_model
-from py4dstem_rrvae.schedule import schedule_of
+from py4dstem_rrvae.model.architectures import Recipe
+from py4dstem_rrvae.model.rrvae import LatentModel
+from py4dstem_rrvae.threads import one_thread
+from py4dstem_rrvae.training import loop as training
+from py4dstem_rrvae.training.defaults import schedule_of
 
 from . import scores, speed_floor
 from .quality import Row, table
@@ -130,7 +130,7 @@ def throughput(sample: Sample, clock: Clock, peers: str | None) -> Result:
     """Training and encoding, ours and the peers'."""
     estimator, epochs = sample.estimator, 4
     training_part, _ = sample.parts
-    schedule = replace(schedule_of(estimator, len(training_part)), max_epochs=epochs)
+    schedule = replace(schedule_of(estimator.get_params(), len(training_part)), max_epochs=epochs)
 
     def chance() -> torch.Generator:
         return torch.Generator().manual_seed(0)

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from py4dstem_rrvae.core import angle, training
-from py4dstem_rrvae.core.networks import PLACES
+from py4dstem_rrvae.model import angle
+from py4dstem_rrvae.model.networks import PLACES
+from py4dstem_rrvae.training import loop as training
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, rotate
 
 from py4dstem_rrvae import Frames, datasets, describe, synthetic
-from py4dstem_rrvae.core.autocorrelation import SYMMETRY_KINDS, PolarBins, SymmetryKind
-from py4dstem_rrvae.core.bins import BinOperator, Detector, PolarGrid
-from py4dstem_rrvae.core.symmetry import ORDERS, Symmetry, symmetry
+from py4dstem_rrvae.detector.bins import BinOperator, Detector, PolarGrid
+from py4dstem_rrvae.symmetry.autocorrelation import SYMMETRY_KINDS, PolarBins, SymmetryKind
+from py4dstem_rrvae.symmetry.scores import ORDERS, Symmetry, symmetry
 
 from .quality import Row, table
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from py4dstem_rrvae import simulate
-from py4dstem_rrvae.core.intensity import Intensity
-from py4dstem_rrvae.encoding import Binner
-from py4dstem_rrvae.sampling import draw
+from py4dstem_rrvae.detector.intensity import Intensity
+from py4dstem_rrvae.scan.binning import Binner
+from py4dstem_rrvae.scan.sampling import draw
 
 from . import cases
 from .quality import Row, table

@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import _accessor
+from ._version import __version__
 
 if TYPE_CHECKING:
     from . import datasets as datasets
-    from .angle_maps import smooth_angle as smooth_angle
-    from .angle_maps import unwrap_angle as unwrap_angle
-    from .anomalies import anomaly as anomaly
     from .codes import Codes as Codes
-    from .descriptors import Descriptors as Descriptors
-    from .descriptors import describe as describe
     from .estimator import RRVAE as RRVAE
-    from .frames import Frames as Frames
-    from .maps import LatentMap as LatentMap
-    from .maps import latent_maps as latent_maps
+    from .maps.angle import smooth_angle as smooth_angle
+    from .maps.angle import unwrap_angle as unwrap_angle
+    from .maps.anomaly import anomaly as anomaly
+    from .maps.latent import LatentMap as LatentMap
+    from .maps.latent import latent_maps as latent_maps
+    from .scan.frames import Frames as Frames
     from .selection import latent_dims as latent_dims
+    from .symmetry.descriptors import Descriptors as Descriptors
+    from .symmetry.descriptors import describe as describe
 
-__version__ = "0.1.0"
 __all__ = [
     "RRVAE",
     "Codes",
@@ -43,31 +43,29 @@ __all__ = [
 ]
 
 _HOMES = {
-    "smooth_angle": "angle_maps",
-    "unwrap_angle": "angle_maps",
-    "Descriptors": "descriptors",
-    "describe": "descriptors",
-    "RRVAE": "estimator",
     "Codes": "codes",
-    "Frames": "frames",
-    "LatentMap": "maps",
-    "anomaly": "anomalies",
+    "Descriptors": "symmetry.descriptors",
+    "Frames": "scan.frames",
+    "LatentMap": "maps.latent",
+    "RRVAE": "estimator",
+    "anomaly": "maps.anomaly",
+    "describe": "symmetry.descriptors",
     "latent_dims": "selection",
-    "latent_maps": "maps",
+    "latent_maps": "maps.latent",
+    "smooth_angle": "maps.angle",
+    "unwrap_angle": "maps.angle",
 }
 _MODULES = (
     "adapters",
-    "anomalies",
+    "camera",
     "cli",
     "datasets",
     "estimator",
-    "frames",
     "maps",
     "plot",
     "selection",
-    "signals",
     "simulate",
-    "sites",
+    "synthetic",
 )
 
 

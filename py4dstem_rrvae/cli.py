@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from . import __version__
+from ._version import __version__
 from .adapters._outputs import ENDINGS, is_store
 from .replacing import replacing
 
@@ -290,7 +290,7 @@ def _standouts(simulation: Simulation, cube: DataCube, collapsed: Sequence[bool]
     """Table of how far each defect stands out, in latent space and in COM."""
     import numpy as np
 
-    from .standout import site_standout
+    from .maps.standout import site_standout
 
     step = simulation.scan_step
     symbols = np.array(simulation.symbols)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .core.inference import Inference
+from .model.inference import Inference
 
 FloatArray = NDArray[np.float64]
 

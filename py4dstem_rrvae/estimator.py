@@ -19,33 +19,27 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from . import model_file
-from .adoption import check_fits, place, refit
-from .blocks import check_open
 from .codes import Codes
-from .core.architectures import Architecture, Recipe
-from .core.bins import Grid, GridFor
-from .core.calibration import calibrate
-from .core.coordinate import NoiseKind
-from .core.device import within_device_memory
-from .core.intensity import COUNTED, Intensity, IntensityKind, choose_intensity
-from .core.model import Background, LatentModel
-from .core.response import Response
-from .core.threads import one_thread, torch_as_it_comes
-from .core.training import History, RateKind, fit_model, settle_latents, split
-from .core.transform import BinTransform
-from .encoding import CHUNK, Binner, Encoder, angle_offset, redraw
-from .frames import Frames, unflatten
-from .model_file import Fitted
+from .detector.bins import Grid, GridFor
+from .detector.intensity import COUNTED, Intensity, IntensityKind, choose_intensity
+from .detector.response import Response
+from .detector.transform import BinTransform
+from .device import within_device_memory
+from .model.architectures import Architecture, Recipe
+from .model.coordinate import NoiseKind
+from .model.rrvae import Background, LatentModel
 from .options import (
-    MIN_PATTERNS,
-    MIN_PIXELS,
     RandomState,
-    ScanBackground,
     check_options,
     generator,
 )
-from .origins import follow
-from .sampling import (
+from .scan.adoption import ScanBackground, check_fits, place, refit
+from .scan.binning import Binner
+from .scan.blocks import check_open
+from .scan.encoding import CHUNK, Encoder
+from .scan.frames import Frames, unflatten
+from .scan.origins import follow
+from .scan.sampling import (
     Drawn,
     Prepared,
     Reservoir,
@@ -54,7 +48,12 @@ from .sampling import (
     check_variety,
     draw,
 )
-from .schedule import schedule_of
+from .threads import one_thread, torch_as_it_comes
+from .training.angle_zero import angle_offset
+from .training.calibration import calibrate, redraw
+from .training.defaults import MIN_PATTERNS, MIN_PIXELS, schedule_of
+from .training.fitted import Fitted
+from .training.loop import History, RateKind, fit_model, settle_latents, split
 
 FloatArray = NDArray[np.float64]
 
@@ -98,7 +97,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         "linear" or "log".
     gain, offset : float or None
         Detector units per electron, and of a pixel that no electron hit. None: found from the
-        noise of the patterns (`core.response`), see `response_`; 1 and 0 for counts.
+        noise of the patterns (`detector.response`), see `response_`; 1 and 0 for counts.
     background
         What is fixed to the detector and takes no part in turns: "auto", what a round pattern with
         the rings of the scan's mean leaves on the detector ("radial" is the same; "coordinate"
@@ -118,7 +117,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Patterns drawn for training at most; fewer where the centre is unknown, or patterns come
         through `partial_fit`, and they would take more than 256 MiB.
     max_epochs, batch_size, learning_rate, beta
-        See `core.training.Schedule`. Epochs of None are as many as make 1,000 steps; for
+        See `training.loop.Schedule`. Epochs of None are as many as make 1,000 steps; for
         "coordinate" 45, or as many as make 1,200. A rate of None is 8e-3, for "coordinate" 1e-3.
         With "polar" and square roots of counts, every step adds noise to its patterns: as strong as
         their own where there are n = 300 or fewer, else 300/n as strong.
@@ -321,7 +320,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ValueError, TypeError
             If an option or the patterns cannot be used.
         """
-        check_options(self)
+        check_options(self.get_params())
         part = self._source(frames)
         if self._reservoir is None:
             size = affordable(part, self.sample)
@@ -530,7 +529,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _prepare(self, frames: Any, least: int, caller: str = "fit") -> Prepared:
         """Draw what to train on, from at least so many patterns; refuse what cannot be."""
-        check_options(self)
+        check_options(self.get_params())
         source = self._source(frames)
         if source.trainable < least:
             raise ValueError(f"{caller} needs at least {least} patterns; got {source.trainable}")
@@ -576,7 +575,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             parts,
             self.background,
             prepared.round,
-            schedule_of(self, len(parts[0])),
+            schedule_of(self.get_params(), len(parts[0])),
             prepared.seed,
             self.progress,
         )

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What training leaves, and its file: safetensors with a JSON header, no pickle."""
+"""The file of a trained model: safetensors with a JSON header, no pickle."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,16 +15,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .core.architectures import Recipe
-from .core.bins import MOST_SQUARE, Detector, Grid
-from .core.fine_mean import SECTORS, FineMean
-from .core.intensity import INTENSITY_KINDS, Intensity
-from .core.model import LatentModel
-from .core.response import Response
-from .core.training import History
-from .frames import Frames
+from ._version import __version__
+from .detector.bins import MOST_SQUARE, Detector, Grid
+from .detector.fine_mean import SECTORS, FineMean
+from .detector.intensity import INTENSITY_KINDS, Intensity
+from .detector.response import Response
+from .model.architectures import Recipe
 from .options import check_options
 from .replacing import replacing
+from .scan.frames import Frames
+from .training.fitted import Fitted
+from .training.loop import History
 
 KEY, CHECKSUM = "py4dstem_rrvae", "sha256"
 FORMAT = 7
@@ -37,41 +37,6 @@ MOST_PIXELS = 2**14
 MOST_NUMBER = 1e30
 # What may be infinite in a model.
 UNBOUNDED = "width_range"
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """Everything that training leaves behind and a model file holds.
-
-    Attributes
-    ----------
-    model
-        Trained networks, background and noise.
-    detector, q_units
-        Geometry of the scan trained on.
-    grid
-        Bins, in `q_units`.
-    intensity
-        Intensity scale, with the gain of the scan trained on.
-    response
-        Of the camera.
-    dose : float
-        Mean summed intensity per pattern.
-    angle_offset : float
-        Added to the model's turn so that it agrees with the centre-of-mass direction on average.
-    mean : FineMean or None
-        Of the scan trained on, where the beam wandered.
-    """
-
-    model: LatentModel
-    detector: Detector
-    q_units: str
-    grid: Grid
-    intensity: Intensity
-    response: Response
-    dose: float
-    angle_offset: float
-    mean: FineMean | None = None
 
 
 def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: History) -> None:
@@ -88,8 +53,6 @@ def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: 
     ValueError
         If the path is a folder.
     """
-    from . import __version__
-
     if Path(path).is_dir():
         raise ValueError(f"{path} is a folder: give the name of a file in it")
     detector = fitted.detector
@@ -165,7 +128,7 @@ def _damaged(path: str | Path, error: Exception) -> ValueError:
 def _restore(header: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
     """What a header and tensors stand for; nothing is built before it is known to be small."""
     parameters = header["parameters"]
-    check_options(SimpleNamespace(**parameters))  # type: ignore[arg-type]
+    check_options(parameters)
     detector = _detector(header["detector"], tensors)
     recipe = Recipe.of(parameters)
     grid = _grid(recipe, header["grid"], detector)

@@ -3,32 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
-from .blocks import MOST_INTENSITY
-from .core.architectures import Architecture
-from .core.coordinate import NoiseKind
-from .core.intensity import INTENSITY_KINDS
-from .core.model import BACKGROUNDS
-from .core.training import RateKind
+from .detector.intensity import INTENSITY_KINDS
+from .model.architectures import Architecture
+from .model.coordinate import NoiseKind
+from .model.rrvae import BACKGROUNDS
+from .scan.blocks import MOST_INTENSITY
+from .training.defaults import MIN_PATTERNS
+from .training.loop import RateKind
 
-if TYPE_CHECKING:
-    from .estimator import RRVAE
-
-ScanBackground = Literal["stored", "refit"]
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
-MIN_PATTERNS = 8
-# Of the detector trained on, in polar bins: on 8 x 8 the angle is off by two to four times its
-# bound.
-MIN_PIXELS = 80
 
-
-def check_options(estimator: RRVAE) -> None:
-    """Refuse options that cannot be.
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options of `RRVAE` (all of them, by name) that cannot be.
 
     Raises
     ------
@@ -44,34 +37,34 @@ def check_options(estimator: RRVAE) -> None:
         "schedule": get_args(RateKind),
     }
     for name, allowed in choices.items():
-        if getattr(estimator, name) not in allowed:
+        if options[name] not in allowed:
             listed = ", ".join(map(repr, allowed))
-            raise ValueError(f"{name} must be one of {listed}; got {getattr(estimator, name)!r}")
-    if isinstance(estimator.center, str) and estimator.center not in ("refine", "each"):
+            raise ValueError(f"{name} must be one of {listed}; got {options[name]!r}")
+    center = options["center"]
+    if isinstance(center, str) and center not in ("refine", "each"):
         raise ValueError(
-            f'center must be (row, col), one per position, "refine", "each" or None; '
-            f"got {estimator.center!r}"
+            f'center must be (row, col), one per position, "refine", "each" or None; got {center!r}'
         )
     for name in ("latent_dim", "max_epochs", "batch_size", "sample"):
-        value, least = getattr(estimator, name), MIN_PATTERNS if name == "sample" else 1
+        value, least = options[name], MIN_PATTERNS if name == "sample" else 1
         if value is None and name == "max_epochs":
             continue
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not whole or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    shape = estimator.signal_shape
+    shape = options["signal_shape"]
     if shape is not None and not (np.shape(shape) == (2,) and all(map(_is_pixels, shape))):
         raise ValueError(
             f"signal_shape must be two whole numbers of pixels, or None; got {shape!r}"
         )
     for name in ("learning_rate", "beta", "angle_prior"):
-        number = getattr(estimator, name)
+        number = options[name]
         if number is None and name == "learning_rate":
             continue
         if not isinstance(number, Real) or not 0 < float(number) < np.inf:
             raise ValueError(f"{name} must be above 0 and finite; got {number!r}")
     for name, positive in (("gain", True), ("offset", False)):
-        number = getattr(estimator, name)
+        number = options[name]
         if number is None:
             continue
         usable = isinstance(number, Real) and not isinstance(number, bool)
@@ -82,12 +75,12 @@ def check_options(estimator: RRVAE) -> None:
                 f"{name} must be {wanted}, from {smallest:g} to {MOST_INTENSITY:g}, or None; "
                 f"got {number!r}"
             )
-    share = estimator.fold_threshold
+    share = options["fold_threshold"]
     if not isinstance(share, Real) or not 0 <= float(share) < 1:
         raise ValueError(f"fold_threshold must be from 0 to below 1; got {share!r}")
-    if estimator.architecture == "coordinate" and estimator.mirror:
+    if options["architecture"] == "coordinate" and options["mirror"]:
         raise ValueError('mirror=True is for architecture="polar"; got "coordinate"')
-    if estimator.architecture == "polar" and estimator.noise != "learned":
+    if options["architecture"] == "polar" and options["noise"] != "learned":
         raise ValueError('noise="unit" is for architecture="coordinate"; got "polar"')
 
 

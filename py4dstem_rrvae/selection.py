@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .core.device import within_device_memory
-from .core.model import LatentModel
-from .core.training import split
+from .device import within_device_memory
 from .estimator import RRVAE
+from .model.rrvae import LatentModel
 from .options import check_options
-from .sampling import Prepared
+from .scan.sampling import Prepared
+from .training.loop import split
 
 FloatArray = NDArray[np.float64]
 
@@ -148,7 +148,7 @@ def _estimators(dims: Sequence[int], options: dict[str, Any]) -> list[RRVAE]:
         raise ValueError(f"dims must be rising numbers of latents; got {dims}")
     estimators = [RRVAE(dim, **options) for dim in dims]
     for estimator in estimators:
-        check_options(estimator)
+        check_options(estimator.get_params())
     return estimators
 
 

@@ -8,17 +8,14 @@ any number of 64 bits that is no integer.
 """
 
 import math
-import pkgutil
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
-from importlib import import_module
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map_only
-
-import py4dstem_rrvae.core
 
 aten = torch.ops.aten
 DOUBLE = (torch.float64, torch.complex128)
@@ -148,8 +145,9 @@ def elsewhere(memory=math.inf):
 
 
 def _forget():
-    """Drop the tensors that the core keeps for a device: torch's own "meta" is another one."""
-    for _, name, _ in pkgutil.iter_modules(py4dstem_rrvae.core.__path__):
-        for kept in vars(import_module(f"py4dstem_rrvae.core.{name}")).values():
-            if hasattr(kept, "cache_clear"):
-                kept.cache_clear()
+    """Drop the tensors that the package keeps for a device: torch's own "meta" is another one."""
+    for name, module in sys.modules.items():
+        if name.startswith("py4dstem_rrvae."):
+            for kept in vars(module).values():
+                if hasattr(kept, "cache_clear"):
+                    kept.cache_clear()

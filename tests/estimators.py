@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.scores import accuracy, ari
 from py4dstem_rrvae import RRVAE, Codes, synthetic
-from py4dstem_rrvae.core.transform import BinTransform
+from py4dstem_rrvae.detector.transform import BinTransform
 
 COMMON = {"random_state": 0, "progress": False, "device": "cpu"}
 # What a learned background must show is tested with "auto".

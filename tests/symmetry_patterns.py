@@ -6,9 +6,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core.autocorrelation import PolarBins
-from py4dstem_rrvae.core.bins import BinOperator, Detector, PolarGrid
-from py4dstem_rrvae.core.symmetry import symmetry
+from py4dstem_rrvae.detector.bins import BinOperator, Detector, PolarGrid
+from py4dstem_rrvae.symmetry.autocorrelation import PolarBins
+from py4dstem_rrvae.symmetry.scores import symmetry
 
 SIZE = 48
 RADIUS = 22.0

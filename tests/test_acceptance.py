@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA
 
 from benchmarks.scores import accuracy, ari, deformation
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.core.bins import Detector, PolarGrid
-from py4dstem_rrvae.core.transform import BinTransform
+from py4dstem_rrvae.detector.bins import Detector, PolarGrid
+from py4dstem_rrvae.detector.transform import BinTransform
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import torch
 from test_model import new_model, normal
 
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.core import angle, evidence
+from py4dstem_rrvae.model import angle, evidence
 
 ORDERS = (1, 2, 3, 4, 6, 0)
 

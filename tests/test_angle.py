@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from py4dstem_rrvae.core import angle
+from py4dstem_rrvae.model import angle
 
 
 def direct(coefficients, theta):

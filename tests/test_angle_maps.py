@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from py4dstem_rrvae.angle_maps import smooth_angle, unwrap_angle
+from py4dstem_rrvae.maps.angle import smooth_angle, unwrap_angle
 
 SHAPE = (40, 48)
 ROW, COL = np.indices(SHAPE)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from py4dstem_rrvae import Codes, anomaly
-from py4dstem_rrvae.anomalies import anomaly_map
+from py4dstem_rrvae.maps.anomaly import anomaly_map
 
 SCAN = (48, 50)
 ODD = (20, 31)

@@ -7,8 +7,9 @@ import py4DSTEM
 import pytest
 from py4dstem_scans import ENERGY, NAMES, QUICK, SCAN
 
-from py4dstem_rrvae import RRVAE, anomaly, signals
+from py4dstem_rrvae import RRVAE, anomaly
 from py4dstem_rrvae.adapters import hyperspy, py4dstem
+from py4dstem_rrvae.adapters import hyperspy_signals as signals
 
 
 def expected(source, neighbourhood):

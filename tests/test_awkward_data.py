@@ -7,7 +7,7 @@ import torch
 from estimators import LEARNED, QUICK, assert_classes_apart, assert_same_codes
 
 from py4dstem_rrvae import RRVAE, Frames, synthetic
-from py4dstem_rrvae.core.intensity import Intensity, choose_intensity
+from py4dstem_rrvae.detector.intensity import Intensity, choose_intensity
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from sharp_discs import CENTER, SIZE, discs
 import py4dstem_rrvae  # noqa: F401, registers the accessor
 from py4dstem_rrvae import RRVAE, synthetic
 from py4dstem_rrvae.camera import Camera
-from py4dstem_rrvae.core.beam import BeamFinder, Shifts, wandering
-from py4dstem_rrvae.core.bins import Detector
+from py4dstem_rrvae.detector.beam import BeamFinder, Shifts, wandering
+from py4dstem_rrvae.detector.bins import Detector
 
 MIDDLE = (CENTER, CENTER)
 STOP = np.ones((SIZE, SIZE), dtype=bool)

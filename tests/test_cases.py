@@ -11,7 +11,7 @@ import pytest
 from benchmarks import cases
 from py4dstem_rrvae import RRVAE, simulate
 from py4dstem_rrvae.simulate import CASES, PUBLISHED, Scan, intensities, noise_free, recorded
-from py4dstem_rrvae.sites import at_sites, sites
+from py4dstem_rrvae.simulate.sites import at_sites, sites
 
 MEASURED = [name for name in PUBLISHED if name.startswith("measured")]
 

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from benchmarks import centers
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core.center import estimate_center, half_turn_center
-from py4dstem_rrvae.frames import Frames
+from py4dstem_rrvae.detector.center import estimate_center, half_turn_center
+from py4dstem_rrvae.scan.frames import Frames
 
 CENTER = (20.35, 26.8)
 

@@ -18,7 +18,7 @@ from benchmarks.plain import Plain
 from benchmarks.problems import PROBLEMS
 from benchmarks.scans import SCANS, scan
 from py4dstem_rrvae import RRVAE
-from py4dstem_rrvae.core.training import History
+from py4dstem_rrvae.training.loop import History
 
 SMALL = "lobes-24-5000"
 

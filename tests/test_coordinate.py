@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from py4dstem_rrvae.core.bins import Detector, SquareGrid, center_of_mass
-from py4dstem_rrvae.core.coordinate import CoordinateRRVAE, turned_back
-from py4dstem_rrvae.core.transform import BinTransform
+from py4dstem_rrvae.detector.bins import Detector, SquareGrid, center_of_mass
+from py4dstem_rrvae.detector.transform import BinTransform
+from py4dstem_rrvae.model.coordinate import CoordinateRRVAE, turned_back
 
 SIZE, DIM = 10, 2
 

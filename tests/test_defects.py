@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from py4dstem_rrvae import Frames, synthetic
-from py4dstem_rrvae.core.defects import defects
-from py4dstem_rrvae.sampling import draw
+from py4dstem_rrvae.detector.defects import defects
+from py4dstem_rrvae.scan.sampling import draw
 
 N = 400
 """Patterns that a mean is of."""

@@ -9,11 +9,12 @@ import numpy as np
 import py4DSTEM
 import pytest
 
-from py4dstem_rrvae import Frames, describe, signals, synthetic
+from py4dstem_rrvae import Frames, describe, synthetic
+from py4dstem_rrvae.adapters import hyperspy_signals as signals
 from py4dstem_rrvae.adapters import py4dstem
-from py4dstem_rrvae.core.bins import PolarGrid
-from py4dstem_rrvae.descriptors import Scorer
-from py4dstem_rrvae.encoding import Binner
+from py4dstem_rrvae.detector.bins import PolarGrid
+from py4dstem_rrvae.scan.binning import Binner
+from py4dstem_rrvae.symmetry.descriptors import Scorer
 
 CENTER = (15.5, 15.5)
 ORDER = {n: n - 2 for n in range(2, 13)}

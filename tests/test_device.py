@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a graphics processor asks of the core, held on a machine without one.
+"""What a graphics processor asks of the model, held on a machine without one.
 
 Tensors on torch's meta device have a shape and no values: an operation that mixes them with tensors
 elsewhere fails, and so does one that waits for a value.
@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.core.training import _Loop
 from py4dstem_rrvae.estimator import _new_model
-from py4dstem_rrvae.schedule import schedule_of
+from py4dstem_rrvae.training.defaults import schedule_of
+from py4dstem_rrvae.training.loop import _Loop
 
 BESIDE_THE_BEAM = np.ones((24, 24), dtype=bool)
 BESIDE_THE_BEAM[:4, 10:14] = False
@@ -32,7 +32,7 @@ def elsewhere(request):
     x = prepared.stabilised
     model = _new_model(estimator._recipe, prepared.binner.transform, None, 0)
     model.initialise(x, "auto", prepared.round)
-    return model.to("meta"), x.to("meta"), schedule_of(estimator, len(x))
+    return model.to("meta"), x.to("meta"), schedule_of(estimator.get_params(), len(x))
 
 
 def test_a_training_step_stays_on_its_device_and_waits_for_nothing(elsewhere):

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import geometry
 from py4dstem_rrvae import RRVAE, Frames, synthetic
-from py4dstem_rrvae.core.bins import PolarGrid
-from py4dstem_rrvae.core.transform import BinTransform
+from py4dstem_rrvae.detector.bins import PolarGrid
+from py4dstem_rrvae.detector.transform import BinTransform
 
 pytestmark = pytest.mark.slow
 

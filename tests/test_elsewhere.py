@@ -10,9 +10,9 @@ from elsewhere import Away, elsewhere
 from estimators import NAMES
 
 from py4dstem_rrvae import RRVAE, Frames, describe, latent_dims, synthetic
-from py4dstem_rrvae.core import calibration
-from py4dstem_rrvae.core.bins import as_floats
-from py4dstem_rrvae.encoding import Encoder
+from py4dstem_rrvae.detector.bins import as_floats
+from py4dstem_rrvae.scan.encoding import Encoder
+from py4dstem_rrvae.training import calibration
 
 OPTIONS = {"max_epochs": 1, "batch_size": 16, "random_state": 0, "progress": False}
 SCAN = synthetic.lobes(40, size=16, counts=2000)

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from py4dstem_rrvae import blocks
-from py4dstem_rrvae.frames import Frames
+from py4dstem_rrvae.scan import blocks
+from py4dstem_rrvae.scan.frames import Frames
 
 SHAPE = (3, 5, 9, 11)
 PATTERNS = np.random.default_rng(0).poisson(5.0, SHAPE).astype(np.uint16)

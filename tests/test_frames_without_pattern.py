@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from py4dstem_rrvae import RRVAE, Frames, synthetic
-from py4dstem_rrvae.core.outliers import without_pattern
+from py4dstem_rrvae.detector.outliers import without_pattern
 
 OPTIONS = {"random_state": 0, "progress": False, "device": "cpu", "center": (15.5, 15.5)}
 SHORT = OPTIONS | {"max_epochs": 2}

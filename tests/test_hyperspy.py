@@ -11,8 +11,9 @@ from hyperspy.signals import BaseSignal, Signal2D
 from hyperspy_fixtures import data, learned, signal  # noqa: F401, fixtures
 from hyperspy_scans import CENTER, DETECTOR, LEARNED, NAMES, QUICK, SCAN, calibration
 
-from py4dstem_rrvae import RRVAE, Frames, datasets, signals
+from py4dstem_rrvae import RRVAE, Frames, datasets
 from py4dstem_rrvae.adapters import _hyperspy_axes
+from py4dstem_rrvae.adapters import hyperspy_signals as signals
 
 KINDS = [
     Signal2D,

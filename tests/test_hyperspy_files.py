@@ -11,8 +11,8 @@ import pytest
 from hyperspy.signals import BaseSignal, Signal1D, Signal2D
 from hyperspy_scans import QUICK, calibration
 
-from py4dstem_rrvae import signals
 from py4dstem_rrvae.adapters import hyperspy
+from py4dstem_rrvae.adapters import hyperspy_signals as signals
 
 pytestmark = pytest.mark.filterwarnings("ignore:The NestedDirectoryStore is deprecated")
 
@@ -85,7 +85,7 @@ assert "py4dstem_rrvae" not in sys.modules
 print(type(hs.load({str(tmp_path / "z1.hspy")!r})).__module__, "torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.split() == ["py4dstem_rrvae.signals", "False"], done.stderr
+    assert done.stdout.split() == ["py4dstem_rrvae.adapters.hyperspy_signals", "False"], done.stderr
 
 
 @pytest.mark.parametrize("dimension", [1, 2])

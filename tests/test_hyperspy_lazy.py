@@ -18,8 +18,9 @@ from estimators import assert_same_codes
 from hyperspy.signals import Signal2D
 from hyperspy_scans import QUICK
 
-from py4dstem_rrvae import RRVAE, Frames, blocks, synthetic
-from py4dstem_rrvae.encoding import Encoder
+from py4dstem_rrvae import RRVAE, Frames, synthetic
+from py4dstem_rrvae.scan import blocks
+from py4dstem_rrvae.scan.encoding import Encoder
 
 # The cluster's own chatter: ports taken, sockets left to the garbage collector.
 pytestmark = [

@@ -16,47 +16,54 @@ PACKAGE = "py4dstem_rrvae"
 HEAVY = ["torch", "py4DSTEM", "emdfile", "hyperspy", "pyxem", "matplotlib", "sklearn", "scipy"]
 HEAVY += ["numpy", "h5py", "dask", "libertem"]
 
+# Rooms (folders and modules of the root) in the order in which data flows, with those that each may
+# enter besides itself. A module of `adapters` may enter those of its own host alone.
+ROOMS = {
+    "_accessor": "",
+    "_version": "",
+    "device": "",
+    "threads": "",
+    "replacing": "",
+    "camera": "",
+    "detector": "device",
+    "model": "detector threads",
+    "training": "detector model device threads",
+    "codes": "model",
+    "scan": "detector model training codes device threads",
+    "options": "detector model training scan",
+    "model_file": "detector model training scan options replacing _version",
+    "estimator": "detector model training scan codes options model_file device threads",
+    "selection": "model training scan options estimator device",
+    "maps": "codes",
+    "symmetry": "detector model scan maps device",
+    "plot": "codes maps estimator selection",
+    "adapters": "threads scan codes estimator maps symmetry plot replacing _version",
+    "datasets": "adapters",
+    "synthetic": "camera",
+    "simulate": "datasets replacing",
+    "cli": "estimator maps adapters datasets replacing _version",
+    "": "_accessor _version codes scan estimator selection maps symmetry datasets",
+}
+# Parts that all adapters share.
+SHARED = {"_models", "_outputs", "_fingerprint"}
 # Modules outside the package and the only modules (regular expressions) that may import them.
 ONLY = {
     "py4DSTEM": r"adapters\.py4dstem|adapters\._py4dstem_files",
     "emdfile": r"adapters\.py4dstem|adapters\._py4dstem_files",
-    "hyperspy": r"adapters\.hyperspy|adapters\._hyperspy_(pyxem|files)|signals",
+    "hyperspy": r"adapters\.hyperspy(_signals)?|adapters\._hyperspy_(pyxem|files)",
     "pyxem": r"adapters\._hyperspy_pyxem",
     "libertem": r"adapters\.libertem",
-    "matplotlib": r"plot|plot_manifold",
-    "matplotlib_scalebar": r"plot",
+    "matplotlib": r"plot\..+",
+    "matplotlib_scalebar": r"plot\.panels",
     "abtem": r"simulate\.multislice",
     "ase": r"simulate\.specimens",
 }
-INNER = r"core(\..+)?|blocks|frames|center_checks|codes|encoding|sampling|origins|adoption"
-INNER += r"|options|estimator|schedule|model_file|replacing|maps|angle_maps|standout"
-INNER += r"|descriptors|anomalies|selection"
-# Modules of the package and what of it they may import; the first row that fits counts.
-ALLOWED = [
-    (r"core(\..+)?", r"core(\..+)?"),
-    (r"replacing", r"(?!.)"),
-    (INNER, rf"{INNER}|"),
-    (
-        r"adapters\._?(?P<host>[a-z0-9]+).*",
-        rf"{INNER}||plot|signals|adapters|adapters\._(models|outputs|fingerprint)|adapters\._?(?P=host).*",
-    ),
-    (r"plot|plot_manifold", rf"{INNER}|plot_manifold"),
-    (r"synthetic", r"camera"),
-    (r"camera", r"(?!.)"),
-    (r"datasets", r"datasets|adapters\..+"),
-    (r"simulate(\..+)?", r"datasets|replacing|simulate(\..+)?"),
-    (r"sites", r"datasets"),
-    (r"signals", rf"{INNER}|adapters\.hyperspy"),
-    (r"cli", r"(?!core|simulate|plot|sites).*"),
-    (r"_accessor", r"(?!.)"),
-    (r"", r".*"),
-]
 
 
 def imported(source, module, modules):
-    """Dotted modules that `module`, relative to the package, imports when it runs."""
+    """Dotted modules that `module`, relative to the package, imports, and if for types alone."""
     tree = ast.parse(source)
-    typing_only = {
+    for_types = {
         id(node)
         for block in ast.walk(tree)
         if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING")
@@ -64,34 +71,52 @@ def imported(source, module, modules):
     }
     package = [PACKAGE, *module.split(".")[:-1]]
     for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, id(node) in for_types) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             for alias in node.names:
                 full = f"{base}.{alias.name}"
                 # What a package gives is a module of its own, or a name of the package itself.
-                yield full if full.removeprefix(f"{PACKAGE}.") in modules else base
+                known = full.removeprefix(f"{PACKAGE}.") in modules
+                yield full if known else base, id(node) in for_types
+
+
+def room(module):
+    return module.partition(".")[0]
+
+
+def host(module):
+    """Which host's a module of `adapters` is; none where all share it."""
+    name = module.removeprefix("adapters").removeprefix(".")
+    return None if name in {"", *SHARED} else name.removeprefix("_").partition("_")[0]
 
 
 def forbidden(source, module, modules):
     """Arrows from `module` that must not be, as sentences."""
     name = module.removesuffix(".__init__").removesuffix("__init__")
-    for target in imported(source, module, modules):
+    for target, for_types in imported(source, module, modules):
         top, _, inside = target.partition(".")
         if top == PACKAGE:
-            row = next((row for row in ALLOWED if re.fullmatch(row[0], name)), None)
-            if row is None:
+            if room(name) not in ROOMS:
                 yield f"{module} has no place in the package yet"
                 continue
-            host = re.fullmatch(row[0], name).groupdict().get("host", "")
-            if not re.fullmatch(row[1].replace("(?P=host)", host), inside):
+            allowed = {room(name), *ROOMS[room(name)].split()}
+            adapters = room(name) == room(inside) == "adapters"
+            foreign = adapters and host(inside) not in {None, host(name)}
+            if room(inside) not in allowed or foreign:
                 yield f"{module} must not import {inside or PACKAGE}"
-        elif top in ONLY and not re.fullmatch(ONLY[top], name):
+        elif top in ONLY and not for_types and not re.fullmatch(ONLY[top], name):
             yield f"{module} must not import {top}"
+
+
+def circles(arrows):
+    """Modules, of ``{module: those that it imports}``, that import each other in the end."""
+    left = {module: {*targets} - {module} for module, targets in arrows.items()}
+    while ends := {module for module, targets in left.items() if not targets & left.keys()}:
+        left = {module: targets for module, targets in left.items() if module not in ends}
+    return left
 
 
 def package_modules():
@@ -108,7 +133,8 @@ def names(modules):
 
 def test_arrows_point_inwards():
     sources = package_modules()
-    assert {"core.model", "estimator", "adapters.py4dstem", "plot", "cli"} <= set(sources)
+    assert {"model.rrvae", "estimator", "adapters.py4dstem", "cli"} <= set(sources)
+    assert set(ROOMS) == {room(name) for name in names(sources)}
     found = [
         arrow
         for module, source in sources.items()
@@ -120,19 +146,30 @@ def test_arrows_point_inwards():
 @pytest.mark.parametrize(
     ("module", "source", "arrow"),
     [
-        ("core.model", "from ..frames import Frames", "core.model must not import frames"),
-        ("core.model", "from .. import __version__", f"core.model must not import {PACKAGE}"),
-        ("core.model", "import matplotlib.pyplot as plt", "core.model must not import matplotlib"),
+        ("model.rrvae", "from ..scan.frames import Frames", "must not import scan.frames"),
+        ("model.rrvae", "from ..training import loop", "must not import training.loop"),
+        ("model.rrvae", "from .. import RRVAE", f"model.rrvae must not import {PACKAGE}"),
+        ("model.rrvae", "import matplotlib.pyplot as plt", "rrvae must not import matplotlib"),
+        ("model.angle", "from ..symmetry.scores import X", "must not import symmetry.scores"),
+        ("detector.bins", "from ..model.angle import X", "bins must not import model.angle"),
+        ("training.loop", "from ..scan import sampling", "loop must not import scan.sampling"),
+        ("scan.frames", "from ..estimator import RRVAE", "frames must not import estimator"),
+        ("scan.frames", "from emdfile import Node", "scan.frames must not import emdfile"),
+        (
+            "scan.frames",
+            "if TYPE_CHECKING:\n    from ..estimator import RRVAE",
+            "scan.frames must not import estimator",
+        ),
         ("estimator", "def f():\n    import py4DSTEM", "estimator must not import py4DSTEM"),
         ("estimator", "from .adapters import py4dstem", "estimator must not import adapters.py4d"),
-        ("frames", "from emdfile import Node", "frames must not import emdfile"),
-        ("maps", "from .plot import maps_figure", "maps must not import plot"),
-        ("plot", "from .cli import main", "plot must not import cli"),
+        ("maps.latent", "from ..plot import maps_figure", "maps.latent must not import plot"),
+        ("plot.figures", "from ..cli import main", "plot.figures must not import cli"),
         (
             "adapters.py4dstem",
             "from . import hyperspy",
             "py4dstem must not import adapters.hyperspy",
         ),
+        ("adapters._models", "from .py4dstem import fit", "must not import adapters.py4dstem"),
         ("adapters.hyperspy", "from .py4dstem import fit", "must not import adapters.py4dstem"),
         ("adapters._py4dstem_tree", "import py4DSTEM", "_py4dstem_tree must not import py4DSTEM"),
         ("adapters.py4dstem", "import hyperspy.api as hs", "must not import hyperspy"),
@@ -141,7 +178,7 @@ def test_arrows_point_inwards():
         ("cli", "import py4DSTEM", "cli must not import py4DSTEM"),
         ("datasets", "import abtem", "datasets must not import abtem"),
         ("_accessor", "from .estimator import RRVAE", "_accessor must not import estimator"),
-        ("newcomer", "from .core import model", "newcomer has no place in the package yet"),
+        ("newcomer", "from .model import rrvae", "newcomer has no place in the package yet"),
     ],
 )
 def test_the_checker_finds_a_forbidden_arrow(module, source, arrow):
@@ -153,17 +190,56 @@ def test_the_checker_finds_a_forbidden_arrow(module, source, arrow):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("core.model", "import torch\nfrom .networks import PolarEncoder"),
+        ("model.rrvae", "import torch\nfrom .networks import PolarEncoder"),
         (
             "adapters.py4dstem",
-            "import py4DSTEM\nfrom ..frames import Frames\nfrom . import _py4dstem_dpc",
+            "import py4DSTEM\nfrom ..scan.frames import Frames\nfrom . import _py4dstem_dpc",
         ),
         ("cli", "if TYPE_CHECKING:\n    from py4DSTEM import DataCube"),
-        ("cli", "from .adapters import py4dstem\nfrom . import __version__"),
+        ("cli", "from .adapters import py4dstem\nfrom ._version import __version__"),
     ],
 )
 def test_the_checker_lets_the_others_pass(module, source):
     assert not list(forbidden(source, module, names(package_modules())))
+
+
+def benchmarks():
+    root = Path(__file__).parent.parent / "benchmarks"
+    return {path.stem: path.read_text(encoding="utf-8") for path in root.glob("*.py")}
+
+
+def arrows(sources):
+    known = names(sources)
+    return {
+        module.removesuffix(".__init__").removesuffix("__init__"): {
+            target.removeprefix(PACKAGE).removeprefix(".")
+            for target, _ in imported(source, module, known)
+            if target.partition(".")[0] == PACKAGE
+        }
+        for module, source in sources.items()
+    }
+
+
+def test_no_modules_import_each_other():
+    assert not circles(arrows(package_modules()))
+    own = {
+        name: {target.partition(".")[0] for target in targets}
+        for name, targets in arrows(benchmarks()).items()
+    }
+    assert own
+    assert not circles(own)
+
+
+def test_circles_are_found():
+    planted = {
+        "a": "if TYPE_CHECKING:\n    from .b import X",
+        "b": "from . import c",
+        "c": "from .a import Y",
+        "d": "from .a import Z",
+        "e": "import torch",
+    }
+    assert set(circles(arrows(planted))) >= {"a", "b", "c"}
+    assert "e" not in circles(arrows(planted))
 
 
 def run(code):

@@ -11,7 +11,7 @@ import py4DSTEM
 import pytest
 
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.core.training import _Loop
+from py4dstem_rrvae.training.loop import _Loop
 
 START = "import sys; from py4dstem_rrvae.cli import main; sys.exit(main())"
 FRAMES = synthetic.lobes(300, size=24).frames

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from py4dstem_rrvae import Frames, latent_dims, synthetic
-from py4dstem_rrvae.core.model import LatentModel
+from py4dstem_rrvae.model.rrvae import LatentModel
 from py4dstem_rrvae.plot import latent_dims_figure
 from py4dstem_rrvae.selection import LatentDim, enough, log_likelihoods
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.core import evidence
-from py4dstem_rrvae.core.transform import BinTransform
+from py4dstem_rrvae.detector.transform import BinTransform
+from py4dstem_rrvae.model import evidence
 
 
 @pytest.mark.parametrize("kind", ["counts", "sqrt"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from py4dstem_rrvae.core import angle, likelihood
+from py4dstem_rrvae.model import angle, likelihood
 
 RINGS, ORDERS = 4, 8
 

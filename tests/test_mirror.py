@@ -16,11 +16,11 @@ from test_model import (
     turned_in_real_space,
 )
 
-from py4dstem_rrvae.core import angle, evidence
-from py4dstem_rrvae.core.bins import Detector, PolarGrid
-from py4dstem_rrvae.core.mirror import mirror_image
-from py4dstem_rrvae.core.model import DRIFT_STEP
-from py4dstem_rrvae.core.transform import BinTransform
+from py4dstem_rrvae.detector.bins import Detector, PolarGrid
+from py4dstem_rrvae.detector.transform import BinTransform
+from py4dstem_rrvae.model import angle, evidence
+from py4dstem_rrvae.model.mirror import mirror_image
+from py4dstem_rrvae.model.rrvae import DRIFT_STEP
 
 KINDS = pytest.mark.parametrize("kind", ["plain", "masked"])
 

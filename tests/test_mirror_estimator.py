@@ -9,7 +9,7 @@ from estimators import LEARNED, NAMES, QUICK
 
 from benchmarks.scores import accuracy, angle_error_over_bound, ari
 from py4dstem_rrvae import RRVAE, Codes, Frames, latent_maps, synthetic
-from py4dstem_rrvae.core.mirror import MirrorRRVAE
+from py4dstem_rrvae.model.mirror import MirrorRRVAE
 
 CENTER = (11.5, 11.5)
 

@@ -10,11 +10,11 @@ import torch
 from estimators import rendered, scan_of
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core.architectures import Recipe
-from py4dstem_rrvae.core.bins import Detector, PolarGrid
-from py4dstem_rrvae.core.model import DRIFT_STEP, LatentModel, kl_divergence
-from py4dstem_rrvae.core.transform import BinTransform
+from py4dstem_rrvae.detector.bins import Detector, PolarGrid
+from py4dstem_rrvae.detector.transform import BinTransform
 from py4dstem_rrvae.estimator import _new_model
+from py4dstem_rrvae.model.architectures import Recipe
+from py4dstem_rrvae.model.rrvae import DRIFT_STEP, LatentModel, kl_divergence
 
 GRID = PolarGrid(11.0, 6, 32)
 ANGLES = 2 * math.pi * torch.arange(32, dtype=torch.float64) / 32

@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from py4dstem_rrvae.core.optimiser import Adam, one_cycle
+from py4dstem_rrvae.training.optimiser import Adam, one_cycle
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 1000])
@@ -21,7 +21,7 @@ def test_the_pace_is_that_of_torch_s_one_cycle(total):
 
 def test_steps_are_those_of_torch_s_adam():
     ours, torch_s = ([torch.ones(3), torch.zeros(2, 2)] for _ in range(2))
-    adam, other = Adam(ours, memory=0.97), torch.optim.Adam(torch_s, betas=(0.9, 0.97))
+    adam, other = Adam(ours, beta2=0.97), torch.optim.Adam(torch_s, betas=(0.9, 0.97))
     generator = torch.Generator().manual_seed(0)
     for step in range(5):
         (group,) = other.param_groups

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.compare import collect, jobs, work
-from py4dstem_rrvae.core.coordinate import CoordinateRRVAE
+from py4dstem_rrvae.model.coordinate import CoordinateRRVAE
 
 PYTHON = os.environ.get("PEERS_PYTHON")
 ROOT = Path(__file__).parent.parent

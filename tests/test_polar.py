@@ -9,8 +9,8 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core.bins import BinOperator, Detector, PolarGrid, center_of_mass
-from py4dstem_rrvae.core.transform import BinTransform
+from py4dstem_rrvae.detector.bins import BinOperator, Detector, PolarGrid, center_of_mass
+from py4dstem_rrvae.detector.transform import BinTransform
 
 
 def poisson(*shape):

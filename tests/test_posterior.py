@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from py4dstem_rrvae.core.likelihood import Coverage
-from py4dstem_rrvae.core.posterior import DARKEST, Counting, log_density
+from py4dstem_rrvae.model.likelihood import Coverage
+from py4dstem_rrvae.model.posterior import DARKEST, Counting, log_density
 
 RINGS, ANGLES, ORDERS = 5, 32, 15
 

@@ -6,7 +6,11 @@ import pytest
 
 from benchmarks import centers
 from py4dstem_rrvae import RRVAE, Frames, synthetic
-from py4dstem_rrvae.core.refinement import half_turn_correlation, refine_center, without_slant
+from py4dstem_rrvae.detector.center_refinement import (
+    half_turn_correlation,
+    refine_center,
+    without_slant,
+)
 
 SEEDS = range(4)
 SLANTED = "disc, brighter on one side"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core.response import estimate_response
+from py4dstem_rrvae.detector.response import estimate_response
 
 # Kind of pattern, pixels along a side, expected electrons per pattern.
 SCANS = [("lobes", 48, 50), ("twisted_rings", 48, 1000), ("folds", 24, 50), ("lobes", 24, 1e5)]

@@ -6,7 +6,7 @@ import pytest
 from estimators import QUICK
 
 from py4dstem_rrvae import RRVAE, Codes
-from py4dstem_rrvae.sampling import Reservoir
+from py4dstem_rrvae.scan.sampling import Reservoir
 
 # Rows of pixels
 

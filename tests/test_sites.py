@@ -11,7 +11,7 @@ import pytest
 
 from py4dstem_rrvae import simulate
 from py4dstem_rrvae.datasets import Microscope, Scan, Simulation
-from py4dstem_rrvae.sites import at_sites, sites
+from py4dstem_rrvae.simulate.sites import at_sites, sites
 
 SCAN = Scan(shape=(40, 40), step=0.2)
 BOND = 2.46 / math.sqrt(3)

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from py4dstem_rrvae.standout import positions_near, site_standout, standout
+from py4dstem_rrvae.maps.standout import positions_near, site_standout, standout
 
 
 def test_positions_near_are_a_disc_about_each_place():

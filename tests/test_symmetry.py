@@ -9,8 +9,8 @@ import torch
 from scipy.ndimage import rotate
 from symmetry_patterns import BINS, CIRCLE, lobes, polar_of, smooth, twisted
 
-from py4dstem_rrvae.core.autocorrelation import PolarBins, _doubled
-from py4dstem_rrvae.core.symmetry import ORDERS, symmetry
+from py4dstem_rrvae.symmetry.autocorrelation import PolarBins, _doubled
+from py4dstem_rrvae.symmetry.scores import ORDERS, symmetry
 
 R, A = 8, 64
 AREA = torch.arange(1, 2 * R, 2, dtype=torch.float64)[:, None].expand(R, A) / 4
@@ -189,7 +189,7 @@ def test_nan_stays_with_its_pattern():
 def test_more_patterns_than_a_block_score_as_they_do_alone(monkeypatch):
     polar = polar_of(1e4 * smooth(7))
     want = symmetry(polar, BINS)
-    monkeypatch.setattr("py4dstem_rrvae.core.symmetry.BLOCK", 3)
+    monkeypatch.setattr("py4dstem_rrvae.symmetry.scores.BLOCK", 3)
     np.testing.assert_allclose(symmetry(polar, BINS).n_fold, want.n_fold, atol=1e-5)
 
 

@@ -19,9 +19,9 @@ from symmetry_patterns import (
     twisted,
 )
 
-from py4dstem_rrvae.core.autocorrelation import PolarBins, autocorrelation, noise_power
-from py4dstem_rrvae.core.bins import BinOperator, Detector
-from py4dstem_rrvae.core.symmetry import symmetry
+from py4dstem_rrvae.detector.bins import BinOperator, Detector
+from py4dstem_rrvae.symmetry.autocorrelation import PolarBins, autocorrelation, noise_power
+from py4dstem_rrvae.symmetry.scores import symmetry
 
 BIASES = [(200, 0.06, 0.16), (1000, 0.015, 0.03), (5000, 0.01, 0.01), (1e5, 0.004, 0.004)]
 
@@ -131,7 +131,7 @@ def shared_correlation(density, bins, kind, shift, mirrored):
 @pytest.mark.parametrize("kind", ["angular", "pearson"])
 def test_behind_a_mask_the_bins_in_common_are_compared(monkeypatch, kind):
     # The floor under the variance of few bins is for noise; here there is none.
-    monkeypatch.setattr("py4dstem_rrvae.core.autocorrelation.LEAST_VARIANCE", 0.0)
+    monkeypatch.setattr("py4dstem_rrvae.symmetry.autocorrelation.LEAST_VARIANCE", 0.0)
     stop = beam_stop()
     bins = PolarBins.of(stop).to(torch.float64)
     density = polar_of(smooth(1), stop).double() / bins.area.clamp(min=1e-9) * SIZE**2

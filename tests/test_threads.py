@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from py4dstem_rrvae.core.threads import in_parallel, one_thread
+from py4dstem_rrvae.threads import in_parallel, one_thread
 
 
 @pytest.fixture

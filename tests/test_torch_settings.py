@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.core.threads import one_thread
+from py4dstem_rrvae.threads import one_thread
 
 FRAMES = synthetic.lobes(200, size=32).frames
 OPTIONS = {"random_state": 0, "progress": False, "device": "cpu", "max_epochs": 2}

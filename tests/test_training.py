@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.core.architectures import Recipe
-from py4dstem_rrvae.core.bins import Detector, PolarGrid
-from py4dstem_rrvae.core.intensity import choose_intensity
-from py4dstem_rrvae.core.model import PolarRRVAE
-from py4dstem_rrvae.core.training import (
+from py4dstem_rrvae.detector.bins import Detector, PolarGrid
+from py4dstem_rrvae.detector.intensity import choose_intensity
+from py4dstem_rrvae.detector.transform import BinTransform
+from py4dstem_rrvae.estimator import _new_model
+from py4dstem_rrvae.model.architectures import Recipe
+from py4dstem_rrvae.model.rrvae import PolarRRVAE
+from py4dstem_rrvae.training.loop import (
     Schedule,
     _Loop,
     fit_model,
@@ -22,8 +24,6 @@ from py4dstem_rrvae.core.training import (
     split,
     train,
 )
-from py4dstem_rrvae.core.transform import BinTransform
-from py4dstem_rrvae.estimator import _new_model
 
 TRANSFORM = BinTransform(Detector((32, 32), (15.5, 15.5), np.eye(2)), PolarGrid(16.0, 10, 32))
 SCHEDULE = Schedule(max_epochs=8, batch_size=32, learning_rate=5e-3)
@@ -117,7 +117,7 @@ def test_weights_of_the_best_epoch_are_kept(halves):
 
 
 def test_added_noise_keeps_few_patterns_from_being_learned_by_heart(halves):
-    schedule = Schedule(100, 8, 8e-3, memory=0.99, rate="constant")
+    schedule = Schedule(100, 8, 8e-3, beta2=0.99, rate="constant")
 
     def rise(added_noise):
         """Held-out loss after the last epoch over the lowest."""

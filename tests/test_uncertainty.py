@@ -18,12 +18,11 @@ from benchmarks.uncertainty import (
     simulated,
 )
 from py4dstem_rrvae import RRVAE, simulate, synthetic
-from py4dstem_rrvae.core.calibration import OUTER, _apart, _factor, calibrate
-from py4dstem_rrvae.core.inference import Inference
-from py4dstem_rrvae.core.intensity import Intensity
-from py4dstem_rrvae.core.transform import BinTransform
-from py4dstem_rrvae.core.widths import log_variance_layer
-from py4dstem_rrvae.encoding import redraw
+from py4dstem_rrvae.detector.intensity import Intensity
+from py4dstem_rrvae.detector.transform import BinTransform
+from py4dstem_rrvae.model.inference import Inference
+from py4dstem_rrvae.model.widths import log_variance_layer
+from py4dstem_rrvae.training.calibration import OUTER, _apart, _factor, calibrate, redraw
 
 TWO = np.array([0.6827, 0.95])
 

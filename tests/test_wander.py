@@ -8,11 +8,11 @@ import torch
 from sharp_discs import CENTER, SIZE, discs, origins
 
 from py4dstem_rrvae import RRVAE, Frames
-from py4dstem_rrvae.core.bins import Detector, PolarGrid, SquareGrid
-from py4dstem_rrvae.core.fine_mean import FineMean, FineSums, pixel_cells, radial_cells
-from py4dstem_rrvae.core.transform import BinTransform, cut
-from py4dstem_rrvae.encoding import Binner
-from py4dstem_rrvae.sampling import draw
+from py4dstem_rrvae.detector.bins import Detector, PolarGrid, SquareGrid
+from py4dstem_rrvae.detector.fine_mean import FineMean, FineSums, pixel_cells, radial_cells
+from py4dstem_rrvae.detector.transform import BinTransform, cut
+from py4dstem_rrvae.scan.binning import Binner
+from py4dstem_rrvae.scan.sampling import draw
 
 DETECTOR = Detector((SIZE, SIZE), (CENTER, CENTER), np.eye(2))
 GRID = PolarGrid(21.0, 17, 64)

@@ -43,8 +43,8 @@ from panels import maps, mark
 
 import py4dstem_rrvae
 from py4dstem_rrvae import datasets
+from py4dstem_rrvae.maps.standout import positions_near, site_standout
 from py4dstem_rrvae.plot import manifold_figure
-from py4dstem_rrvae.standout import positions_near, site_standout
 
 # %% [markdown]
 # ## The scan

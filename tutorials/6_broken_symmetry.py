@@ -45,7 +45,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from py4dstem_rrvae import RRVAE, describe, simulate, synthetic
 from py4dstem_rrvae.adapters import py4dstem
 from py4dstem_rrvae.simulate import CASES
-from py4dstem_rrvae.sites import at_sites
+from py4dstem_rrvae.simulate.sites import at_sites
 
 # %% [markdown]
 # ## Left and right

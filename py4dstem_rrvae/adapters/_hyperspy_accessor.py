@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from hyperspy.signals import BaseSignal
     from matplotlib.figure import Figure
 
-    from ..core.autocorrelation import SymmetryKind
-    from ..descriptors import StillPart
     from ..estimator import RRVAE
-    from ..options import ScanBackground
-    from ..signals import LatentMap1D, LatentMap2D
+    from ..scan.adoption import ScanBackground
+    from ..symmetry.autocorrelation import SymmetryKind
+    from ..symmetry.descriptors import StillPart
+    from .hyperspy_signals import LatentMap1D, LatentMap2D
 
 
 class SignalAccessor:

@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from ..angle_maps import smoothed_map, unwrapped_map
-from ..maps import LatentMap
-from ..signals import LatentMap1D, LatentMap2D
+from ..maps.angle import smoothed_map, unwrapped_map
+from ..maps.latent import LatentMap
 from . import _hyperspy_maps
+from .hyperspy_signals import LatentMap1D, LatentMap2D
 
 
 def smooth_angle(

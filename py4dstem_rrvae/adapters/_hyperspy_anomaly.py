@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..anomalies import anomaly_map
-from ..maps import codes_of
-from ..signals import LatentMap1D, LatentMap2D
+from ..maps.anomaly import anomaly_map
+from ..maps.latent import codes_of
 from . import _hyperspy_maps
+from .hyperspy_signals import LatentMap1D, LatentMap2D
 
 
 def anomaly(

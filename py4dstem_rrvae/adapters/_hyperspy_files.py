@@ -11,8 +11,8 @@ from pathlib import Path
 import hyperspy.api as hs
 from hyperspy.signals import BaseSignal
 
-from ..frames import Frames
 from ..replacing import replacing
+from ..scan.frames import Frames
 from . import _hyperspy_axes, _outputs
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ..codes import Codes
 from ..estimator import RRVAE
-from ..maps import DIMENSIONLESS, LatentMap, period_of
-from ..options import ScanBackground
-from ..signals import LatentMap1D, LatentMap2D
+from ..maps.latent import DIMENSIONLESS, LatentMap, period_of
+from ..scan.adoption import ScanBackground
 from . import _hyperspy_axes, _models
+from .hyperspy_signals import LatentMap1D, LatentMap2D
 
 FOLD_PERIOD = "2 pi / fold"
 CONVENTION = "from x (columns) towards y (rows)"

@@ -9,8 +9,8 @@ import numpy as np
 from hyperspy.signals import Signal2D
 from pyxem.signals import BeamShift, ElectronDiffraction2D
 
-from ..frames import Frames
-from ..maps import LatentMap
+from ..maps.latent import LatentMap
+from ..scan.frames import Frames
 
 
 def beam_shift(signal: Any, source: Frames) -> BeamShift:

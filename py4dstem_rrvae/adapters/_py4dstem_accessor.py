@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from py4DSTEM import DataCube, RealSlice
 
-    from ..core.autocorrelation import SymmetryKind
-    from ..descriptors import StillPart
     from ..estimator import RRVAE
-    from ..options import ScanBackground
+    from ..scan.adoption import ScanBackground
+    from ..symmetry.autocorrelation import SymmetryKind
+    from ..symmetry.descriptors import StillPart
 
 
 class DataCubeAccessor:

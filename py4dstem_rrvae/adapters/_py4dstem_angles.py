@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..angle_maps import SMOOTHED, UNWRAPPED, smoothed_map, unwrapped_map
-from ..maps import LatentMap
+from ..maps.angle import SMOOTHED, UNWRAPPED, smoothed_map, unwrapped_map
+from ..maps.latent import LatentMap
 from . import _py4dstem_tree, py4dstem
 from ._py4dstem_tree import ABOUT_FIT, ABOUT_SMOOTHED, ABOUT_UNWRAPPED
 

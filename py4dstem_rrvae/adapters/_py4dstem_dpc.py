@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..maps import DIMENSIONLESS, LatentMap
+from ..maps.latent import DIMENSIONLESS, LatentMap
 
 SCAN_UNITS = ("A", "nm", "pixels")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..codes import Codes
-from ..maps import LatentMap, codes_of, period_of
+from ..maps.latent import LatentMap, codes_of, period_of
 from . import _fingerprint
 
 ABOUT_FIT = "rrvae_params"

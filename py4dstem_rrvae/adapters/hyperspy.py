@@ -19,14 +19,14 @@ import numpy as np
 from hyperspy.signals import BaseSignal, Signal2D
 from numpy.typing import NDArray
 
-from .. import signals
-from ..core.autocorrelation import SymmetryKind
-from ..descriptors import StillPart, describe
 from ..estimator import RRVAE
-from ..frames import Frames
-from ..maps import latent_maps
-from ..options import ScanBackground
+from ..maps.latent import latent_maps
+from ..scan.adoption import ScanBackground
+from ..scan.frames import Frames
+from ..symmetry.autocorrelation import SymmetryKind
+from ..symmetry.descriptors import StillPart, describe
 from . import _hyperspy_axes, _hyperspy_maps, _models
+from . import hyperspy_signals as signals
 from ._hyperspy_files import frames, read, save
 
 __all__ = [
@@ -249,7 +249,7 @@ def plot(
     ValueError
         If there is nothing to draw, or `index` does not suit the maps.
     """
-    from ..plot import maps_figure, profiles_figure
+    from ..plot.figures import maps_figure, profiles_figure
 
     drawn = {name: map_ for name, map_ in maps.items() if name != "beam_shift"}
     if not drawn:

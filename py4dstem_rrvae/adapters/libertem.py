@@ -20,13 +20,13 @@ from libertem.io.dataset.base import DataSet
 from libertem.udf import UDF
 from numpy.typing import NDArray
 
-from ..blocks import BLOCK_BYTES, Positions, on_block
 from ..codes import Codes
-from ..core.threads import one_thread
 from ..estimator import RRVAE
-from ..frames import Frames
-from ..maps import LatentMap, latent_maps
-from ..options import ScanBackground
+from ..maps.latent import LatentMap, latent_maps
+from ..scan.adoption import ScanBackground
+from ..scan.blocks import BLOCK_BYTES, Positions, on_block
+from ..scan.frames import Frames
+from ..threads import one_thread
 from . import _models
 
 __all__ = ["LatentUDF", "Maps", "codes", "encode", "fit", "frames", "maps"]

@@ -21,25 +21,26 @@ from emdfile import Metadata, Node
 from numpy.typing import NDArray
 from py4DSTEM import DataCube, RealSlice
 
-from .. import __version__
-from ..anomalies import anomaly_map
-from ..blocks import check_open
-from ..core.autocorrelation import SymmetryKind
-from ..descriptors import StillPart, describe
+from .._version import __version__
 from ..estimator import RRVAE
-from ..frames import Frames
-from ..maps import LatentMap, latent_maps
-from ..options import ScanBackground
+from ..maps.anomaly import anomaly_map
+from ..maps.latent import LatentMap, latent_maps
 from ..replacing import replacing
-from . import _fingerprint, _models, _outputs, _py4dstem_calibration, _py4dstem_dpc, _py4dstem_tree
-from ._py4dstem_files import datacube, read
-from ._py4dstem_tree import (
-    ABOUT_ANOMALY,
-    ABOUT_DPC,
-    ABOUT_FIT,
-    ABOUT_MAP,
-    ABOUT_SYMMETRY,
+from ..scan.adoption import ScanBackground
+from ..scan.blocks import check_open
+from ..scan.frames import Frames
+from ..symmetry.autocorrelation import SymmetryKind
+from ..symmetry.descriptors import StillPart, describe
+from . import (
+    _fingerprint,
+    _models,
+    _outputs,
+    _py4dstem_calibration,
+    _py4dstem_dpc,
+    _py4dstem_tree,
 )
+from ._py4dstem_files import datacube, read
+from ._py4dstem_tree import ABOUT_ANOMALY, ABOUT_DPC, ABOUT_FIT, ABOUT_MAP, ABOUT_SYMMETRY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -258,7 +259,7 @@ def plot(datacube: DataCube) -> Figure:
     ValueError
         If no maps are attached, or they were made for another scan shape.
     """
-    from ..plot import maps_figure
+    from ..plot.figures import maps_figure
 
     node = _node(datacube)
     if node is None:

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames to bins, wherever the beam stands in each of them (descan)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+from torch import Tensor
+
+from ..device import sparse_device
+from .bins import BinOperator, Detector, FloatArray, Grid, PolarGrid
+from .fine_mean import FineMean, FineSums, pixel_cells, radial_cells
+
+Frames = NDArray[np.generic]
+Own = NDArray[np.intp] | slice
+"""Which patterns of a block."""
+
+# Patterns with an origin of their own share one operator per eighth of a pixel.
+STEPS = 8
+# Rings darker than this, relative to the brightest, are not made even; bins are changed at most by
+# this factor.
+LEAST_BRIGHT, MOST_FLATTENED = 1e-6, 3.0
+# Origins of which is remembered what the detector shows of each bin (8 kB each).
+SEEN_KEPT = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """Bins of windows in which the beam stands at one fraction of a pixel.
+
+    Attributes
+    ----------
+    operator : BinOperator
+        For the windows, without a mask: what does not lie on the detector is 0 there.
+    area : Tensor, shape (R, A)
+        Pixels of the common bins, which those of the windows are scaled to.
+    """
+
+    operator: BinOperator
+    area: Tensor
+
+    def __call__(self, windows: Frames, seen: Tensor | None = None) -> Tensor:
+        """Bins (n, R, A) of ``windows (n, h, w)``.
+
+        ``seen (R, A)`` is what `pixels_seen` says of them; None: every pixel of the window.
+        """
+        pixels = self.operator.area if seen is None else seen
+        return self.operator.bin(windows) * (self.area / pixels.clamp(min=1e-6))
+
+    def pixels_seen(self, kept: Frames) -> Tensor:
+        """Pixels (R, A) in each bin of a window of which ``kept (h, w)`` is seen."""
+        return self.operator.bin(kept[None])[0]
+
+    @cached_property
+    def cells(self) -> sparse.csr_matrix:
+        """Cells of a `FineMean` that the window's pixels belong to."""
+        detector = self.operator.detector
+        return pixel_cells(detector, radial_cells(detector, self.operator.grid.reach))
+
+    def expected(self, mean: FineMean) -> Tensor:
+        """Bins of the mean pattern, and their change per pixel along rows and columns: (3, R, A).
+
+        The operator stays as the beam moves on: it serves all origins nearest to its own.
+        """
+        detector, step = self.operator.detector, 1 / STEPS
+        row, col = detector.center
+        around = [(0, 0), (step, 0), (-step, 0), (0, step), (0, -step)]
+        places = [replace(detector, center=(row + i, col + j)) for i, j in around]
+        here, *beside = self(np.stack([mean.on(place) for place in places]))
+        slopes = [(beside[k] - beside[k + 1]) / (2 * step) for k in (0, 2)]
+        return torch.stack([here, *slopes])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Patterns of a block whose beam stands at one place.
+
+    Attributes
+    ----------
+    own : ndarray, shape (n,)
+        Which they are.
+    corner : (int, int)
+        First row and column of their window, which may lie beyond the detector.
+    size : (int, int)
+        Of the window.
+    phase : Phase
+        Bins of the window.
+    terms : Tensor, shape (n, 3)
+        1, and how far beyond the place each beam stands, in pixels.
+    part : (int, int)
+        Eighths of a pixel by which the beam stands beyond a pixel's middle.
+    """
+
+    own: NDArray[np.intp]
+    corner: tuple[int, int]
+    size: tuple[int, int]
+    phase: Phase
+    terms: Tensor
+    part: tuple[int, int]
+
+    def window(self, frames: Frames) -> Frames:
+        """Windows (n, h, w) of these patterns out of all of a block's, (B, H, W)."""
+        return cut(frames[self.own], self.corner, self.size)
+
+
+def cut(frames: Frames, corner: tuple[int, int], size: tuple[int, int]) -> Frames:
+    """Windows ``(n, *size)`` of ``frames (n, H, W)`` from `corner` on; 0 beyond the detector."""
+    inside, onto = [], []
+    for first, length, n in zip(corner, size, frames.shape[1:], strict=True):
+        low, high = max(first, 0), min(first + length, n)
+        inside.append(slice(low, high))
+        onto.append(slice(low - first, high - first))
+    windows = np.zeros((len(frames), *size), dtype=frames.dtype)
+    windows[(slice(None), *onto)] = frames[(slice(None), *inside)]
+    return windows
+
+
+@lru_cache(maxsize=STEPS**2)
+def _shared_operator(
+    size: tuple[int, int],
+    center: tuple[float, float],
+    matrix: tuple[float, ...],
+    grid: Grid,
+    device: torch.device,
+) -> BinOperator:
+    """Operator of windows without a mask: to fit a scan and to encode it takes the same ones."""
+    detector = Detector(size, center, np.reshape(matrix, (2, 2)))
+    return BinOperator(detector, grid, device)
+
+
+class BinTransform:
+    """`BinOperator` for frames that may each have an origin of their own.
+
+    A window about the beam is cut out of each frame by whole pixels, so that 64 operators serve
+    however far the beam wanders. What of a bin the detector's edge and a mask leave at an origin is
+    found by binning the mask as a frame is binned.
+
+    Parameters
+    ----------
+    detector
+        Geometry; its centre serves frames given without an origin.
+    grid
+        Bins to fill.
+    device
+        Where the product is taken.
+    wander : float
+        Farthest any origin lies from the centre, in pixels; the detector's edge and a mask are
+        taken to be wider by as much, so that one `weight` holds for all.
+    mean : FineMean or None
+        Of the scan, from `sums` or `fine_mean`: what the pixel grid does to it is then taken off
+        each pattern.
+    offset : float
+        Intensity of a pixel without electrons, taken off first.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        grid: Grid,
+        device: torch.device | str = "cpu",
+        wander: float = 0.0,
+        mean: FineMean | None = None,
+        offset: float = 0.0,
+    ) -> None:
+        self.device = torch.device(device)
+        self._host = sparse_device(self.device)
+        self._kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
+        common = detector
+        if wander > 0:
+            size = 2 * int(np.ceil(wander)) + 1
+            kept = ndimage.minimum_filter(self._kept, size, mode="constant", cval=False)
+            common = replace(detector, mask=kept)
+        self._common = BinOperator(common, grid, self._host)
+        self.weight = self._common.weight.to(self.device)
+        self.dof = self._common.dof.to(self.device)
+        self.detector, self.grid = detector, grid
+        self.render, self.unfold = self._common.render, self._common.unfold
+        # A window reaches as far as the bins, or as the detector from any origin.
+        reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1)
+        behind = np.asarray(detector.shape) - 1 - detector.center
+        before, after = (
+            np.ceil(np.minimum(reach, room + wander)).astype(int) + 1
+            for room in (np.asarray(detector.center), behind)
+        )
+        self._before = int(before[0]), int(before[1])
+        self._size = int(before[0] + after[0] + 1), int(before[1] + after[1] + 1)
+        self._phase: Callable[..., Phase] = lru_cache(maxsize=STEPS**2)(self._make_phase)
+        self._seen: Callable[..., Tensor] = lru_cache(maxsize=SEEN_KEPT)(self._find_seen)
+        self._know(mean, offset)
+
+    def knowing(self, mean: FineMean, offset: float) -> BinTransform:
+        """The same with a scan's mean and a camera's offset; operators are shared."""
+        other = copy.copy(self)
+        other._know(mean, offset)
+        return other
+
+    def _know(self, mean: FineMean | None, offset: float) -> None:
+        self.offset = offset
+        self._dark = offset * self._common.area * (self._common.weight > 0)
+        self.mean, self._flat = mean, torch.ones(self.grid.shape, device=self._host)
+        if mean is not None:
+            self._expected = lru_cache(maxsize=256)(lambda phase: phase.expected(mean).cpu())
+            bins = self._common.bin(mean.on(self.detector)[None])[0]
+            self._reference = bins.to(self.device)
+            if isinstance(self.grid, PolarGrid):  # square bins lie in no rings
+                self._flat = self._flattening(mean.round())
+
+    def _flattening(self, mean: FineMean) -> Tensor:
+        """By what to multiply the bins (R, A) of a round pattern to make its rings even.
+
+        Bins hold whole pixels or parts of them, more or less of a disc's edge, and behind a mask's
+        edge the inner or the outer side of their ring.
+        """
+        bins, weight = self._common.bin(mean.on(self.detector)[None])[0], self._common.weight
+        ring = (weight * bins).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(
+            1e-9
+        )
+        # Without the last of these a mean that is nowhere positive would give 0 / 0.
+        least = (LEAST_BRIGHT * ring.max()).clamp(min=1e-30)
+        factor = (ring.clamp(min=0) + least) / (bins.clamp(min=0) + least)
+        return factor.clamp(1 / MOST_FLATTENED, MOST_FLATTENED)
+
+    def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:
+        """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
+        if origins is None:
+            return ((self._common.bin(frames) - self._dark) * self._flat).to(self.device)
+        binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
+        for place in self._places(origins):
+            seen, windows = self._seen(place.corner, place.part), place.window(frames)
+            if self.detector.mask is not None:
+                windows = np.where(self._kept_in(place.corner), windows, windows.dtype.type(0))
+            binned[place.own] = place.phase(windows, seen)
+        binned = ((binned - self._dark) * (self._common.weight > 0)).to(self.device)
+        return binned if self.mean is None else self.evened(binned, origins)
+
+    def operators(
+        self, frames: Frames, origins: FloatArray | None
+    ) -> Iterator[tuple[Own, BinOperator, Frames]]:
+        """Which frames an operator serves, the operator, and what of those frames it takes."""
+        if origins is None:
+            yield slice(None), self._common, frames
+            return
+        for place in self._places(origins):
+            yield place.own, self._operator(place), place.window(frames)
+
+    def sums(self, frames: Frames, origins: FloatArray) -> FineSums:
+        """What ``frames (B, H, W)`` add to the scan's mean."""
+        total = FineSums.none(radial_cells(self.detector, self.grid.reach))
+        for place in self._places(origins):
+            added = place.window(frames).sum(axis=0, dtype=float).ravel()
+            kept = self._kept_in(place.corner).ravel().astype(float)
+            total += FineSums.of(place.phase.cells, kept * added, kept * float(len(place.own)))
+        return total
+
+    def fine_mean(self, mean: FloatArray) -> FineMean:
+        """Of a mean pattern (H, W) about the detector's centre, finer than its pixels."""
+        cells = pixel_cells(self.detector, radial_cells(self.detector, self.grid.reach))
+        kept = self._kept.ravel().astype(float)
+        return FineMean.of(FineSums.of(cells, kept * mean.ravel(), kept))
+
+    def round_pattern(self, mean: FineMean) -> Tensor:
+        """Bins (R, A) of a mean pattern averaged over the angle."""
+        frame = mean.round().on(self.detector)
+        return (self._common.bin(frame[None])[0] * self._flat).to(self.device)
+
+    @property
+    def dark(self) -> Tensor:
+        """What the offset adds to the bins (R, A) that are used."""
+        return self._dark.to(self.device)
+
+    def uneven(self, binned: Tensor) -> Tensor:
+        """``binned (..., R, A)`` as before the rings of a round pattern were made even."""
+        return binned / self._flat.to(binned)
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Pixels (H, W) that the mask leaves."""
+        return self._kept
+
+    def evened(self, binned: Tensor, origins: FloatArray | None) -> Tensor:
+        """``binned (B, R, A)`` without what the pixel grid does to the mean pattern at ``origins``.
+
+        The offset has been taken off.
+
+        Where a disc's edge meets the pixels, its bins hold more or less as the beam moves by parts
+        of a pixel: at 100 counts a pixel by several times the noise. The mean pattern is taken to
+        be in each pattern as strongly as it is found there.
+        """
+        flat = self._flat.to(binned)
+        if origins is None:
+            return binned * flat
+        reference = self._reference
+        strength = (binned.flatten(1) @ reference.flatten()) / reference.square().sum()
+        excess = torch.empty_like(binned)
+        for place in self._places(origins):
+            here = torch.tensordot(place.terms, self._expected(place.phase), dims=1)
+            excess[place.own] = here.to(excess) - reference
+        return (binned - strength[:, None, None] * excess * (self.weight > 0)) * flat
+
+    def _places(self, origins: FloatArray) -> Iterator[Place]:
+        """Patterns whose beam stands at one place, to an eighth of a pixel, place by place."""
+        eighths = np.rint(origins * STEPS).astype(int)
+        places, which = np.unique(eighths, axis=0, return_inverse=True)
+        for i, (row, col) in enumerate(places.tolist()):
+            own = np.flatnonzero(which.ravel() == i)
+            corner = row // STEPS - self._before[0], col // STEPS - self._before[1]
+            beyond = torch.tensor(origins[own] - places[i] / STEPS, dtype=torch.float32)
+            terms = torch.cat([torch.ones(len(own), 1), beyond], dim=1)
+            part = row % STEPS, col % STEPS
+            yield Place(own, corner, self._size, self._phase(part), terms, part)
+
+    def _kept_in(self, corner: tuple[int, int]) -> NDArray[np.bool_]:
+        """What of the window from a corner on lies on the detector and is not masked."""
+        kept: NDArray[np.bool_] = cut(self._kept[None], corner, self._size)[0]
+        return kept
+
+    def _find_seen(self, corner: tuple[int, int], part: tuple[int, int]) -> Tensor:
+        return self._phase(part).pixels_seen(self._kept_in(corner))
+
+    def _make_phase(self, part: tuple[int, int]) -> Phase:
+        matrix = tuple(self.detector.matrix.ravel().tolist())
+        operator = _shared_operator(
+            self._size, self._center_in(part), matrix, self.grid, self._host
+        )
+        return Phase(operator, self._common.area)
+
+    def _center_in(self, part: tuple[int, int]) -> tuple[float, float]:
+        """Where the beam stands in a window."""
+        return self._before[0] + part[0] / STEPS, self._before[1] + part[1] / STEPS
+
+    def _operator(self, place: Place) -> BinOperator:
+        """Operator of a window that knows what of it is seen."""
+        kept, operator = self._kept_in(place.corner), place.phase.operator
+        if kept[operator.used].all():
+            return operator
+        center = self._center_in(place.part)
+        return BinOperator(
+            Detector(self._size, center, self.detector.matrix, kept), self.grid, self._host
+        )

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The models there are, by name, and the bins that each works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from torch import Tensor
+
+from ..detector.bins import Grid, PolarGrid, SquareGrid
+from .coordinate import CoordinateRRVAE, NoiseKind
+from .mirror import MirrorRRVAE
+from .rrvae import LatentModel, PolarRRVAE
+
+Architecture = Literal["polar", "coordinate"]
+
+GRIDS: dict[str, type[Grid]] = {"polar": PolarGrid, "coordinate": SquareGrid}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a model is made of; see `RRVAE` for the meaning of each."""
+
+    latent_dim: int
+    architecture: Architecture = "polar"
+    mirror: bool = False
+    angle_prior: float = 0.1
+    noise: NoiseKind = "learned"
+    intensity: str = "counts"
+    fold_threshold: float = 0.002
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Recipe:
+        """From the parameters of an `RRVAE`, which has more of them."""
+        return cls(**{field.name: parameters[field.name] for field in fields(cls)})
+
+    @property
+    def grid(self) -> type[Grid]:
+        """Kind of bins that the model works on."""
+        return GRIDS[self.architecture]
+
+    def build(self, weight: Tensor, dof: Tensor) -> LatentModel:
+        """A new model for bins of that weight and so many independent numbers, on their device.
+
+        Its layers are drawn from torch's global generator.
+        """
+        if self.architecture == "coordinate":
+            args = (self.latent_dim, weight, dof, self.angle_prior, self.noise)
+            return CoordinateRRVAE(*args)
+        kind = MirrorRRVAE if self.mirror else PolarRRVAE
+        model = kind(self.latent_dim, weight, dof, self.intensity == "counts")
+        model.least_breaking = self.fold_threshold
+        return model

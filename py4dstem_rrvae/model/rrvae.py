@@ -1,0 +1,457 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The generative model, with the turn marginalised exactly.
+
+A stabilised polar pattern is ``x = background + turn(decoder(z), theta) + noise`` with z ~ N(0, I),
+theta uniform on the circle, a background fixed to the detector, and noise of one variance a ring.
+The likelihood of every theta follows from one circular correlation, so theta needs no network.
+After the rrVAE of Oxley et al., npj Comput. Mater. 7 (2021), whose encoder guessed theta instead.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..detector.intensity import FEW_ELECTRONS
+from . import angle, evidence, likelihood, posterior
+from .base import (
+    BACKGROUNDS,
+    LEAST_NOISE,
+    NOISE_MOMENTUM,
+    Background,
+    LatentModel,
+    kl_divergence,
+)
+from .inference import Inference
+from .likelihood import Coverage
+from .networks import PolarDecoder, PolarEncoder
+from .posterior import Counting, Fit
+from .widths import log_variance_layer
+
+__all__ = [
+    "BACKGROUNDS",
+    "LEAST_NOISE",
+    "NOISE_MOMENTUM",
+    "Background",
+    "LatentModel",
+    "PolarRRVAE",
+    "kl_divergence",
+]
+
+# Smallest noise variance of a ring, as a share of the largest.
+LEAST_NOISY = 0.03
+# Rings are taken to be at least this bright, relative to the brightest.
+LEAST_LEVEL = 1e-9
+# Nats that are tried for what a decoder has learned of noise in each order, on so many patterns.
+LEARNED_NOISES, MOST_JUDGED = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), 512
+# Step in z of a finite difference.
+DRIFT_STEP = 0.05
+# Angle between the directions that one pattern and the next are made to prefer in training.
+GOLDEN = math.pi * (3 - math.sqrt(5))
+
+
+class PolarRRVAE(LatentModel):
+    """Encoder, decoder, round background and noise.
+
+    Parameters
+    ----------
+    latent_dim
+        Number of latents d.
+    weight : Tensor, shape (R, A)
+        Share of each bin that the mask leaves; a bin's noise variance is its ring's
+        over this.
+    dof : Tensor, shape (R,)
+        Independent numbers among the bins of each ring.
+    counts : bool
+        Whether patterns are counts times a factor for each ring, so that a bin's variance is
+        proportional to its mean; else all bins of a ring have one variance.
+    """
+
+    small_steps = True
+    weight: Tensor
+    scale: Tensor
+    background: Tensor
+    dof: Tensor
+    fixed: Tensor
+    learned_noise: Tensor
+    width_range: Tensor
+    level: Tensor
+    counted_noise: Tensor
+    whole: Tensor
+    partial: Tensor
+
+    def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True) -> None:
+        super().__init__()
+        self.counts = counts
+        n_radial, n_angular = weight.shape
+        self.latent_dim, self.n_angular = latent_dim, n_angular
+        self.least_breaking = 0.0
+        self.encoder: PolarEncoder = PolarEncoder(n_radial, latent_dim)
+        # Strictly below the Nyquist order, where a sub-bin turn is still well defined.
+        self.decoder: PolarDecoder = PolarDecoder(latent_dim, n_radial, n_angular // 2 - 1)
+        self.register_buffer("background", torch.zeros(n_radial, n_angular))
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("noise_variance", torch.ones(n_radial))
+        self.register_buffer("dof", dof)
+        self.register_buffer("counted_noise", torch.ones(n_radial))
+        self.register_buffer("level", torch.ones(n_radial))
+        self.register_buffer("kept", torch.ones(latent_dim))
+        self.register_buffer("fixed", torch.zeros(n_radial, n_angular))
+        self.register_buffer("learned_noise", torch.zeros(()))
+        everything = torch.tensor([-math.inf, math.inf])
+        self.register_buffer("width_range", everything[:, None].repeat(1, latent_dim))
+        self.register_buffer("spread", torch.ones(latent_dim))
+        self.register_buffer("angle_spread", torch.ones(()))
+        coverage = Coverage.of(weight)
+        self.register_buffer("whole", coverage.whole, persistent=False)
+        self.register_buffer("partial", coverage.partial, persistent=False)
+
+    @property
+    def coverage(self) -> Coverage:
+        """What is seen of each bin."""
+        return Coverage(self.weight, self.whole, self.partial)
+
+    def set_weight(self, weight: Tensor, dof: Tensor) -> None:
+        """Take the mask of another detector: see the constructor."""
+        self.weight.copy_(weight)
+        self.dof.copy_(dof)
+        coverage = Coverage.of(self.weight)
+        self.whole, self.partial = coverage.whole, coverage.partial
+
+    def know_counts(self, electrons: Tensor) -> None:
+        """Take the mean electrons per bin (R,) of each ring, by whose root the bins are scaled."""
+        self.counted_noise.copy_(electrons / (electrons + FEW_ELECTRONS))
+
+    @property
+    def overdispersion(self) -> float:
+        """Variance of residuals over that of counts, mean over the counted electrons."""
+        if not self.counts:
+            return 1.0
+        share = self.dof * self.level
+        counted = (share * self.counted_noise).sum().clamp(min=1e-12)
+        return ((share * self.noise_variance).sum() / counted).item()
+
+    @property
+    def _masked(self) -> bool:
+        return self.partial.numel() > 0
+
+    @torch.no_grad()
+    def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
+        """Start background, scale and noise from ``patterns (n, R, A)``.
+
+        The background is ``even (R, A)``, what a round pattern with their mean's rings looks like
+        in the bins ("auto", "radial"), the mean pattern ("mean"), or nothing (None). The noise
+        starts at the size of the whole signal and falls as the model learns, which anneals it.
+        """
+        self._start_background(patterns, background, even)
+        squared = (self.weight * (patterns - self.background).square()).sum(dim=(1, 2)).mean()
+        self.scale.copy_((squared / (self.dof * self.counted_noise).sum()).sqrt())
+        self.noise_variance.fill_(self.scale.square())
+
+    @torch.no_grad()
+    def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:
+        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
+        stored = self.background.mean(dim=-1, keepdim=True).expand_as(self.background).clone()
+        self._start_background(patterns, background, even)
+        if background in ("auto", "radial"):
+            # The rings that the decoder's patterns are added to are those of the scan trained on.
+            self.background.copy_(stored)
+        # Scaled-down orders would leave the rest of the patterns to the noise.
+        self.learned_noise.zero_()
+        self.measure_noise(patterns)
+        self.measure_fixed(patterns)
+
+    def _start_background(self, patterns: Tensor, start: Background, even: Tensor) -> None:
+        mean = patterns.mean(dim=0)
+        ring = (mean * self.weight).sum(dim=-1) / self.weight.sum(dim=-1).clamp(min=1e-9)
+        self.level.copy_(ring.clamp(min=LEAST_LEVEL * ring.max()))
+        if start is None:
+            self.background.zero_()
+            return
+        begun = mean if start == "mean" else even
+        self.background.copy_(torch.where(self.weight > 0, begun, ring[:, None]))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance of z, each (B, d), from ``x (B, R, A)``."""
+        mean, log_variance = self.encoder(self._seen(x))
+        return mean * self.kept, log_variance * self.kept
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """What the encoder is shown of ``x (B, R, A)``.
+
+        What is not seen of a ring is filled with the mean of what is, so that no edge of the
+        detector tells how a pattern is turned.
+        """
+        signal = (x - self.background) / self.scale
+        if not self._masked:
+            return signal
+        seen = self.weight.sum(dim=-1).clamp(min=1e-9)
+        mean = (signal * self.weight).sum(dim=-1) / seen
+        return torch.lerp(mean[..., None], signal, self.weight)
+
+    @torch.no_grad()
+    def refit_widths(self, x: Tensor, squares: Tensor) -> None:
+        """Refit the last layer's log-variances alone; see `widths.log_variance_layer`."""
+        summaries = torch.cat([self.encoder.summary(self._seen(b)) for b in x.split(512)])
+        weight, bias = log_variance_layer(summaries, squares)
+        self.encoder.output.weight[self.latent_dim :] = weight
+        self.encoder.output.bias[self.latent_dim :] = bias
+        # A line says nothing of patterns unlike all that it was fitted to.
+        fitted = (summaries @ weight.T + bias) * self.kept
+        self.width_range.copy_(torch.stack([fitted.amin(dim=0), fitted.amax(dim=0)]))
+
+    def decode(self, z: Tensor, exponent: float = 1.0) -> Tensor:
+        """Angular harmonics (B, R, M) of the decoded patterns at turn zero, background apart.
+
+        `exponent` as in `evidence.kept_share`, which they have gone through but in training.
+        """
+        harmonics: Tensor = self.decoder(z, self.scale)
+        if self.training:
+            return harmonics
+        return harmonics * self._kept_share(harmonics, exponent)
+
+    def _kept_share(self, harmonics: Tensor, exponent: float = 1.0) -> Tensor:
+        noise = self.learned_noise
+        return evidence.kept_share(harmonics, self.noise_variance, noise, exponent)
+
+    def decode_with_change(self, z: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """In training, `decode` and by how much that changes in a step of z, (B, R, M) both."""
+        return self.decoder.with_change(z, step, self.scale)
+
+    def polar(self, harmonics: Tensor, theta: Tensor) -> Tensor:
+        """Patterns (B, R, A), background apart, of `harmonics` (B, R, M) turned by theta (B,)."""
+        turned: Tensor = torch.fft.irfft(
+            angle.shifted(harmonics, -theta[:, None]), n=self.n_angular, norm="ortho"
+        )
+        return turned
+
+    def log_density(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
+        """``log p(x | D, theta)`` as a function of the turn, less its normalisation.
+
+        Constant (B,) and coefficients (B, K), as `likelihood.log_density` returns them.
+        """
+        precision = 1 / self.noise_variance
+        return likelihood.log_density(x - self.background, harmonics, precision, self.coverage)
+
+    def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
+        return self._whole(self.decode(z), theta, mirrored)
+
+    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """`expected` patterns whose orders have the power of the true ones.
+
+        Redrawn on those that the turn is found with, weaker ones, angles err by up to a sixth more
+        than measured ones.
+        """
+        return self._whole(self.decode(z, 0.5), theta, mirrored)
+
+    def _whole(self, harmonics: Tensor, theta: Tensor, mirrored: Tensor | None) -> Tensor:
+        if mirrored is not None:
+            harmonics = angle.mirrored_where(mirrored, harmonics)
+        return self.background + self.polar(harmonics, theta)
+
+    def bin_noise(self, variance: Tensor | None = None) -> Tensor:
+        """Standard deviation of the noise of each bin, (R, A); 0 where the mask leaves nothing."""
+        # Bins of one ring share pixels: their number counts for `dof` independent ones.
+        variance = self.noise_variance if variance is None else variance
+        variance = variance * self.dof / self.n_angular
+        inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
+        return (variance[:, None] * inverse).sqrt()
+
+    def noise_at(self, x: Tensor) -> Tensor:
+        """Standard deviation of the noise of each bin of ``x (n, R, A)``, (n, R, A)."""
+        relative = [self._counting.relative(b - self.fit(b).residual) for b in x.split(512)]
+        return self.bin_noise() * torch.cat(relative).sqrt()
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p(x | z)`` (B,), marginal over the turn; in training it also tracks the noise."""
+        return self._log_likelihood(x, self.decode(z))
+
+    def _log_likelihood(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        normalisation = 0.5 * (self.dof * (2 * math.pi * self.noise_variance).log()).sum()
+        return self._log_marginal(x, harmonics) - normalisation
+
+    def _log_marginal(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        constant, turned = self.log_density(x, harmonics)
+        if not self.training:
+            return constant + angle.log_mean_exp(turned)[0]
+        marginal, theta = angle.log_mean_exp(self._swayed(turned))
+        self._track_noise(constant + angle.at_zero(angle.shifted(turned, theta)))
+        return constant + marginal
+
+    def _swayed(self, turned: Tensor) -> Tensor:
+        """Log-likelihoods of the turn (..., B, K) with a slight preference for a direction each.
+
+        Of turns that explain a symmetric pattern alike, training would else take those that turn
+        the same sector beyond the detector's edge, where decoded patterns are arbitrary.
+        """
+        if not self._masked or self.sway == 0:
+            return turned
+        size = self.sway * angle.deviation(turned.detach())
+        # Golden angles: even over a batch, whose order is drawn anew in each epoch.
+        number = torch.arange(turned.shape[-2], device=size.device, dtype=size.dtype)
+        preference = torch.polar(0.5 * size, (GOLDEN * number).expand_as(size))
+        return torch.cat(
+            [turned[..., :1], turned[..., 1:2] + preference[..., None], turned[..., 2:]], dim=-1
+        )
+
+    @torch.no_grad()
+    def _track_noise(self, highest: Tensor) -> None:
+        """Follow the noise by the log-density at the best turn, (B,) or (hands, B).
+
+        Half the squared residual in units of the noise, that is, which all rings share meanwhile.
+        """
+        # The exact maximum of the likelihood over one variance for one batch (an M step), averaged
+        # over batches; as a gradient parameter it needs a learning rate of its own. One variance
+        # only: with one a ring, a ring's yet unlearned signal is taken for its noise and never
+        # learned (classes lost at 200 counts).
+        best = highest.reshape(-1, highest.shape[-1]).amax(dim=0).mean()
+        variance = -2 * best * self.noise_variance / (self.dof * self.counted_noise).sum()
+        self.noise_variance.lerp_(variance.clamp(min=self._floor()), NOISE_MOMENTUM)
+
+    @torch.no_grad()
+    def measure_noise(self, x: Tensor) -> None:
+        """Set each ring's noise variance from patterns that were not trained on.
+
+        Training takes one variance for all rings; what the decoder lacks of a ring, and what its
+        few counts scatter less, show here. In these units the same patterns then tell how much of
+        the decoded orders is noise that was learned.
+        """
+        self.learned_noise.zero_()
+        squared = torch.cat([self.fit(b).squared for b in x.split(512)])
+        variance = squared.mean(dim=0) / self.dof.clamp(min=1e-9)
+        # What a decoder makes of a ring that is all but empty is arbitrary, and not to be measured
+        # by that ring's own noise.
+        least = torch.maximum(self._floor(), LEAST_NOISY * variance.max())
+        self.noise_variance.copy_(variance.clamp(min=least))
+        self._measure_learned_noise(x[:MOST_JUDGED])
+
+    def _measure_learned_noise(self, x: Tensor) -> None:
+        """Take that learned noise without which the turns of ``x`` are the most likely.
+
+        Noise in high orders is worth little energy, and yet it turns the peak of the likelihood.
+        """
+        z, _ = self.encode(x)
+        likely = []
+        for noise in LEARNED_NOISES:
+            self.learned_noise.fill_(noise)
+            harmonics, _ = self._choose_hand(x, self.decode(z))
+            likely.append(self.turn_evidence(x, harmonics).mean().item())
+        self.learned_noise.fill_(LEARNED_NOISES[likely.index(max(likely))])
+
+    def fit(self, x: Tensor) -> Fit:
+        """Most probable latents and turns of ``x (B, R, A)``."""
+        z, log_variance = self.encode(x)
+        harmonics, handedness = self._choose_hand(x, self.decode(z))
+        turned = self.turn_density(x, harmonics)
+        theta = angle.mode(turned)
+        pattern = self.background + self.polar(harmonics, theta)
+        residual = x - pattern
+        squared = (self.weight * residual.square()).sum(dim=-1)
+        return Fit(z, log_variance, harmonics, theta, turned, residual, squared, handedness)
+
+    @property
+    def _counting(self) -> Counting:
+        return Counting(self.noise_variance, self.level[:, None] if self.counts else None)
+
+    def turn_density(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        """Log-likelihood of the turn, coefficients (B, K), by counting noise where it is known."""
+        if not self.counts:
+            return self.log_density(x, harmonics)[1]
+        return posterior.log_density(x, self.background, harmonics, self._counting, self.coverage)
+
+    def turn_evidence(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        """Log-likelihood (B,), marginal over the turn, up to what no `harmonics` change."""
+        if not self.counts:
+            return PolarRRVAE._log_marginal(self, x, harmonics)
+        return angle.log_mean_exp(self.turn_density(x, harmonics))[0]
+
+    def _choose_hand(
+        self,
+        x: Tensor,  # noqa: ARG002, asked where there are two hands
+        harmonics: Tensor,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Harmonics (B, R, M) of the more probable hand, and `Inference.handedness`."""
+        return harmonics, None
+
+    def _floor(self) -> Tensor:
+        # Rings without a count, and data without noise, would otherwise outweigh everything.
+        return (LEAST_NOISE * self.scale).square()
+
+    def elbo_terms(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-likelihood (B,) at one sample of z, and KL divergence per latent (B, d).
+
+        ``noise (B, d)`` is the standard normal sample.
+        """
+        mean, log_variance = self.encode(x)
+        z = mean + (0.5 * log_variance).exp() * noise * self.kept
+        if not self.training:
+            return self._log_likelihood(x, self.decode(z)), kl_divergence(mean, log_variance)
+        step = DRIFT_STEP * nn.functional.normalize(noise, dim=-1)
+        harmonics, change = self.decode_with_change(z, step)
+        drift = self._drift(harmonics, change)
+        return self._log_likelihood(x, harmonics) - drift, kl_divergence(mean, log_variance)
+
+    def _drift(self, harmonics: Tensor, change: Tensor) -> Tensor:
+        """Cost (B,) of a decoder that turns its pattern by `change` in a step of `DRIFT_STEP`."""
+        if self._masked:
+            # What is decoded where nothing is seen is arbitrary, and may be large.
+            seen = self.weight.mean(dim=-1, keepdim=True).sqrt()
+            harmonics, change = seen * harmonics, seen * change
+        return likelihood.drift(harmonics, change, self.noise_variance.mean() * DRIFT_STEP**2)
+
+    @torch.no_grad()
+    def measure_fixed(self, x: Tensor) -> None:
+        """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
+        turned = torch.cat([b - self.background - self.fit(b).residual for b in x.split(512)])
+        sigma = self.noise_variance.sqrt()[:, None]
+        self.fixed.copy_(sigma * evidence.fixed_pattern(self.background / sigma, turned / sigma))
+
+    @torch.inference_mode()
+    def infer(self, x: Tensor) -> Inference:
+        """Codes of ``x (B, R, A)``."""
+        fit, sigma = self.fit(x), self.noise_variance.sqrt()[:, None]
+        relative = fit.harmonics * (1 / sigma)
+        level = relative[..., 0].real / math.sqrt(self.n_angular)
+        fixed = self.fixed + self.background.mean(dim=-1, keepdim=True)
+        squared = (self.weight * (fit.residual / sigma).square()).sum(dim=(1, 2))
+        over_round, over_fixed = (
+            evidence.gain_over_fixed((x - still) / sigma, level, self.weight, squared)
+            for still in (self.background, fixed)
+        )
+        seen = self.weight.mean(dim=-1, keepdim=True).sqrt()
+        folds = angle.fold(
+            fit.turned, fit.theta, seen * relative, self.learned_noise, self.least_breaking
+        )
+        folds = torch.where(evidence.undirected(over_round, over_fixed), 0, folds)
+        theta, std = angle.posterior(fit.turned, folds, fit.theta)
+        error = ((fit.squared / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
+        widest = std.clamp(min=math.pi / math.sqrt(3))
+        # Quasi-likelihood (R. W. M. Wedderburn, Biometrika 61, 1974): what the model lacks of a
+        # pattern is taken for noise.
+        std = torch.minimum(std * self.angle_spread * error.clamp(min=1), widest)
+        log_variance = fit.log_variance.clamp(*self.width_range)
+        z_std = (0.5 * log_variance).exp() * self.spread
+        return Inference(fit.z, z_std, theta, std, folds, error, fit.handedness)
+
+    @torch.no_grad()
+    def halves(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """As of `LatentModel`; both halves are held against what the whole is decoded to."""
+        harmonics, folds = self.fit(x).harmonics, self.infer(x).fold
+        densities = [self.turn_density(half, harmonics) for half in (x + noise, x - noise)]
+        found = [angle.posterior(0.5 * one, folds, angle.mode(one)) for one in densities]
+        return torch.stack([of[0] for of in found]), torch.stack([of[1] for of in found])
+
+    @torch.no_grad()
+    def order_latents(self, order: Tensor) -> None:
+        """Renumber the latents: new latent j is the old ``order[j]``."""
+        both = torch.cat([order, order + len(order)])
+        self.encoder.output.weight.copy_(self.encoder.output.weight[both])
+        self.encoder.output.bias.copy_(self.encoder.output.bias[both])
+        self.decoder.input.weight.copy_(self.decoder.input.weight[:, order])
+        self.kept.copy_(self.kept[order])
+        self.spread.copy_(self.spread[order])
+        self.width_range.copy_(self.width_range[:, order])

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Standard deviations that repeated noise draws bear out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ..detector.intensity import COUNTED, Intensity
+from ..detector.transform import BinTransform
+from ..device import sparse_device
+from ..model.inference import Inference
+from ..model.rrvae import LatentModel
+
+# Shares of a normal distribution within these many standard deviations.
+SHARES, REACHES = (0.6827, 0.95), (1.0, 1.96)
+# Patterns that are drawn anew at most, at once, and how often each of them at least; fewer patterns
+# are drawn more often, to make so many draws.
+MOST, CHUNK, DRAWS, WANTED = 512, 64, 4, 1024
+MOST_DRAWS = 64
+# How much worse it is to miss the second of these shares: three bars of a hundred too short are few
+# of 32, and many of five.
+OUTER = 2.0
+# Fewer deviations than this calibrate nothing.
+FEWEST = 50
+
+Redraw = Callable[[Tensor, int], list[Tensor]]
+
+
+@torch.no_grad()
+def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
+    """Make `z_std` and `angle_std` what noise moves z and the angle by.
+
+    The posterior's width takes the encoder for an ideal one, z for known where it judges the angle,
+    and counting noise for Gaussian; all three are optimistic. So noise is drawn several times. The
+    variances of z are refitted to how far z of the model's own patterns lies from its mean over the
+    draws, and one factor for each latent and one for the angle bring 68 % and 95 % of the
+    deviations within one and two standard deviations, as nearly as one factor can do both.
+
+    The angle's factor comes from the held-out patterns themselves: see `LatentModel.halves`.
+
+    Parameters
+    ----------
+    model
+        Trained; gets its widths, `spread` and `angle_spread`.
+    held_out : Tensor, shape (n, R, A)
+        Patterns that were not trained on.
+    redraw
+        Stabilised patterns (n, R, A) as measured so many times anew, of expected ones.
+    """
+    model.spread.fill_(1.0)
+    model.angle_spread.fill_(1.0)
+    chosen = held_out[:MOST]
+    draws = min(max(DRAWS, -(-WANTED // len(chosen))), MOST_DRAWS)
+    drawn, moves, turns = [], [], []
+    for x in chosen.split(CHUNK):
+        seen = model.infer(x)
+        clean = model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
+        again = redraw(clean, draws)
+        z = torch.stack([model.encode(one)[0] for one in again])
+        move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))
+        # A width is asked of real patterns, which are not quite the model's: of both.
+        moves += [move.flatten(0, 1)] * 2
+        drawn.append(torch.cat([*again, x.repeat(draws, 1, 1)]))
+        # A difference of draws has no part of what `redraw` blurs.
+        noise = [(one - two) / math.sqrt(2) for one, two in pairwise([*again, again[0]])]
+        turns += [_apart(seen, *model.halves(x, one)) for one in noise]
+    redrawn, move, turn = torch.cat(drawn), torch.cat(moves), torch.cat(turns)
+    if len(move) >= FEWEST:
+        model.refit_widths(redrawn, move.square())
+        width = torch.cat([model.infer(part).z_std for part in redrawn.split(512)])
+        relative = move.abs() / width.clamp(min=1e-12)
+        spread = torch.stack([_factor(one) for one in relative.unbind(dim=1)])
+        model.spread.copy_(torch.where(model.kept.cpu() > 0, spread, 1.0))
+    if len(turn) >= FEWEST:
+        model.angle_spread.copy_(_factor(turn))
+
+
+def _factor(deviation: Tensor) -> Tensor:
+    """By what to multiply standard deviations, of absolute deviations (n,) in units of them.
+
+    Found in main memory: Apple's devices have no doubles.
+    """
+    deviation = deviation.cpu()
+    one, two = (
+        torch.quantile(deviation, share) / reach
+        for share, reach in zip(SHARES, REACHES, strict=True)
+    )
+    factors = torch.lerp(one, two, torch.linspace(0, 1, 33))
+    errors = torch.stack(
+        [
+            (deviation <= reach * factors[:, None]).double().mean(dim=1) - share
+            for share, reach in zip(SHARES, REACHES, strict=True)
+        ]
+    )
+    errors[1] *= OUTER
+    return factors[errors.abs().amax(dim=0).argmin()].clamp(min=1e-3)
+
+
+def _apart(seen: Inference, halves: Tensor, stds: Tensor) -> Tensor:
+    """By how many standard deviations the angles (2, n) of halves differ, where both have one."""
+    defined = (seen.fold > 0) & halves.isfinite().all(dim=0)
+    period = 2 * math.pi / seen.fold
+    distance = torch.remainder(halves[0] - halves[1] + period / 2, period) - period / 2
+    widened = stds * seen.error.clamp(min=1)
+    return (distance.abs() / widened.square().sum(dim=0).sqrt())[defined]
+
+
+def redraw(
+    clean: Tensor,
+    draws: int,
+    model: LatentModel,
+    transform: BinTransform,
+    intensity: Intensity,
+    chance: torch.Generator,
+) -> list[Tensor]:
+    """Stabilised patterns ``clean (n, R, A)`` as the detector would count them so many times more.
+
+    Where the intensity scale is not one of counts, the model's noise is added instead.
+    """
+    if intensity.kind not in COUNTED:
+        noise = (torch.randn(clean.shape, generator=chance).to(clean) for _ in range(draws))
+        return [clean + one * model.bin_noise() for one in noise]
+    # Bins share pixels, so that noise drawn bin by bin would be too strong.
+    host = sparse_device(clean.device)
+    mean = transform.uneven(intensity.expected(clean, transform.dof / transform.grid.shape[1]))
+    expected = transform.unfold(mean.to(host).clamp(min=0) / intensity.gain).cpu()
+    counted = (torch.poisson(expected, chance).numpy() for _ in range(draws))
+    frames = (intensity.gain * one + transform.offset for one in counted)
+    return [intensity(transform(one)).to(clean.device) for one in frames]

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What training leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..detector.bins import Detector, Grid
+from ..detector.fine_mean import FineMean
+from ..detector.intensity import Intensity
+from ..detector.response import Response
+from ..model.rrvae import LatentModel
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything that training leaves behind and a model file holds.
+
+    Attributes
+    ----------
+    model
+        Trained networks, background and noise.
+    detector, q_units
+        Geometry of the scan trained on.
+    grid
+        Bins, in `q_units`.
+    intensity
+        Intensity scale, with the gain of the scan trained on.
+    response
+        Of the camera.
+    dose : float
+        Mean summed intensity per pattern.
+    angle_offset : float
+        Added to the model's turn so that it agrees with the centre-of-mass direction on average.
+    mean : FineMean or None
+        Of the scan trained on, where the beam wandered.
+    """
+
+    model: LatentModel
+    detector: Detector
+    q_units: str
+    grid: Grid
+    intensity: Intensity
+    response: Response
+    dose: float
+    angle_offset: float
+    mean: FineMean | None = None
