@@ -21,7 +21,6 @@ from torch import Tensor
 from py4dstem_rrvae import Frames, synthetic
 from py4dstem_rrvae.detector.bins import PolarGrid
 from py4dstem_rrvae.detector.intensity import Intensity, choose_intensity
-from py4dstem_rrvae.estimator import _electrons
 from py4dstem_rrvae.model.rrvae import Background, PolarRRVAE
 from py4dstem_rrvae.scan.binning import Binner
 from py4dstem_rrvae.training.loop import Schedule, fit_model, split
@@ -114,7 +113,7 @@ def found_by(kind: str, training: np.ndarray, fresh: np.ndarray, seed: int) -> F
         torch.manual_seed(seed)
         made = PoissonRRVAE if kind == "poisson" else PolarRRVAE
         model = made(2, transform.weight, transform.dof, kind == "counts")
-        electrons = _electrons(x, scale, transform.weight)
+        electrons = scale.mean_electrons(x, transform.weight)
         if electrons is not None:
             model.know_counts(electrons)
         return model

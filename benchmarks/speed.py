@@ -29,7 +29,6 @@ import torch
 
 from py4dstem_rrvae import RRVAE, synthetic
 from py4dstem_rrvae.device import choose_device
-from py4dstem_rrvae.estimator import _electrons, _new_model
 from py4dstem_rrvae.model.architectures import Recipe
 from py4dstem_rrvae.model.rrvae import LatentModel
 from py4dstem_rrvae.threads import one_thread
@@ -92,8 +91,8 @@ class Sample:
     def model(self) -> LatentModel:
         """A new one, initialised."""
         ready, transform = self.prepared, self.prepared.binner.transform
-        electrons = _electrons(ready.stabilised, ready.intensity, transform.weight)
-        model = _new_model(Recipe(2), transform, electrons, 0)
+        electrons = ready.intensity.mean_electrons(ready.stabilised, transform.weight)
+        model = Recipe(2).build(transform.weight, transform.dof, electrons=electrons)
         model.initialise(self.parts[0], "auto", self.prepared.round)
         return model
 

@@ -21,33 +21,22 @@ from torch import Tensor
 from . import model_file
 from .codes import Codes
 from .detector.bins import Grid, GridFor
-from .detector.intensity import COUNTED, Intensity, IntensityKind, choose_intensity
+from .detector.intensity import IntensityKind
 from .detector.response import Response
-from .detector.transform import BinTransform
 from .device import within_device_memory
 from .model.architectures import Architecture, Recipe
 from .model.coordinate import NoiseKind
 from .model.rrvae import Background, LatentModel
-from .options import (
-    RandomState,
-    check_options,
-    generator,
-)
+from .options import RandomState, check_options, generator, seeded
 from .scan.adoption import ScanBackground, check_fits, place, refit
 from .scan.binning import Binner
 from .scan.blocks import check_open
-from .scan.encoding import CHUNK, Encoder
+from .scan.encoding import Encoder
 from .scan.frames import Frames, unflatten
 from .scan.origins import follow
-from .scan.sampling import (
-    Drawn,
-    Prepared,
-    Reservoir,
-    affordable,
-    check_capacity,
-    check_variety,
-    draw,
-)
+from .scan.preparing import Prepared, prepare
+from .scan.rendering import render
+from .scan.sampling import Drawn, Reservoir, affordable, draw
 from .threads import one_thread, torch_as_it_comes
 from .training.angle_zero import angle_offset
 from .training.calibration import calibrate, redraw
@@ -65,6 +54,11 @@ NOISE_FREE = (
 NOT_FINITE = (
     "the model's codes must be finite numbers; they are not: its file was made by other means, or "
     "its training diverged"
+)
+
+TRAINED_ALREADY = (
+    "this estimator is trained: the patterns given now begin another sample, and its next use "
+    "trains another model in place of the one it has (sklearn.base.clone gives an untrained one)"
 )
 
 NOTHING_LEARNED = (
@@ -139,6 +133,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     response_ : Response
         Gain, offset and read-out noise of the camera, and how they were found.
+    seed_ : int or None
+        With which the same training can be had again.
     history_ : History
         Losses, noise, and per latent its repeatability and whether it collapsed.
     fitted_ : Fitted
@@ -150,7 +146,6 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     cross-correlation instead of being guessed by the encoder.
     """
 
-    n_features_in_: int | None = None
     _reservoir: Reservoir | None = None
 
     def __init__(
@@ -257,10 +252,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             keeps what it has learned so far, and ``history_.stopped`` says so.
         """
         with within_device_memory(), torch_as_it_comes():
-            return self._fit(frames)
+            return self._fit(frames, seeded(self.random_state), _features(frames))
 
-    def _fit(self, frames: Any) -> RRVAE:
-        prepared = self._prepare(frames, MIN_PATTERNS)
+    def _fit(self, frames: Any, random_state: RandomState, n_features: int | None) -> RRVAE:
+        prepared = self._prepare(frames, MIN_PATTERNS, random_state=random_state)
         binner, stabilised = prepared.binner, prepared.stabilised
         chance = torch.Generator().manual_seed(prepared.seed)
         model, history, held_out = self._train(prepared, chance)
@@ -286,10 +281,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             dose,
             offset,
             binner.mean,
+            int(random_state) if isinstance(random_state, (int, np.integer)) else None,
+            n_features,
         )
         self.history_ = history
         self._reservoir = None
-        self.n_features_in_ = _features(frames)
         if response.noise_free:
             warnings.warn(NOISE_FREE, stacklevel=3)
         if all(history.collapsed):
@@ -301,8 +297,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def partial_fit(self, frames: Any, y: None = None) -> RRVAE:  # noqa: ARG002
         """Add patterns to a random sample of bounded size, for data that comes in parts.
 
-        Training itself waits until the estimator is first used. Patterns given after that begin
-        another sample.
+        Training itself waits until the estimator is first used. Patterns given to a trained
+        estimator begin another sample, and the next use trains another model: a warning says so.
 
         Parameters
         ----------
@@ -323,8 +319,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_options(self.get_params())
         part = self._source(frames)
         if self._reservoir is None:
+            if hasattr(self, "fitted_"):
+                warnings.warn(TRAINED_ALREADY, stacklevel=2)
+            self._random_state = seeded(self.random_state)
             size = affordable(part, self.sample)
-            self._reservoir = Reservoir(size, generator(self.random_state))
+            self._reservoir = Reservoir(size, generator(self._random_state))
         self._reservoir.add(part.read(np.arange(len(part))))
         self._features = _features(frames)
         return self
@@ -390,6 +389,27 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return source, Encoder(model, binner, intensity, fitted.angle_offset)
 
     @property
+    def n_features_in_(self) -> int:
+        """Pixels of a row, where rows of pixels were trained on."""
+        fitted: Fitted | None = self.__dict__.get("fitted_")
+        if fitted is None or fitted.n_features is None:
+            raise AttributeError("n_features_in_ is there once rows of pixels were trained on")
+        return fitted.n_features
+
+    @property
+    def seed_(self) -> int | None:
+        """Seed with which the same training can be had again; None where a generator was given."""
+        return self._fitted().seed
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:  # noqa: ARG002
+        """Names of the latents, as their maps have them: z1, z2, ...; shape (d,)."""
+        return np.array([f"z{k + 1}" for k in range(self.latent_dim)], dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a model, or patterns to train one when it is first used."""
+        return hasattr(self, "fitted_") or self._reservoir is not None
+
+    @property
     def response_(self) -> Response:
         """Response of the camera that the scan trained on was recorded with."""
         return self._fitted().response
@@ -415,7 +435,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         angle = np.nan_to_num(np.asarray(codes.angle, dtype=float))
         theta = (angle - np.where(codes.mirrored, -offset, offset)).ravel()
         z = np.asarray(codes.z).reshape(angle.size, -1)
-        rendered = self._render(z, theta, np.ravel(codes.mirrored))
+        rendered = render(self._fitted(), z, theta, np.ravel(codes.mirrored))
         return rendered.reshape(*angle.shape, *rendered.shape[1:])
 
     @property
@@ -427,35 +447,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         fitted = self._fitted()
         z = np.eye(fitted.model.latent_dim)
-        patterns = self._render(z, np.zeros(len(z)), np.zeros(len(z), dtype=bool))
+        patterns = render(fitted, z, np.zeros(len(z)), np.zeros(len(z), dtype=bool))
         mask = fitted.detector.mask
-        if mask is not None and self.n_features_in_ == np.count_nonzero(mask):
+        if mask is not None and fitted.n_features == np.count_nonzero(mask):
             return patterns[:, mask]
         return patterns.reshape(len(z), -1)
-
-    def _render(
-        self, z: NDArray[Any], theta: NDArray[Any], mirrored: NDArray[np.bool_]
-    ) -> FloatArray:
-        """Expected patterns (n, H, W) of latents (n, d) at the model's turns (n,)."""
-        fitted = self._fitted()
-        operator = BinTransform(replace(fitted.detector, mask=None), fitted.grid)
-        independent = operator.dof / operator.grid.shape[1]
-        gain = fitted.intensity.gain
-
-        def frames(polar: Tensor) -> Tensor:
-            # Spread evenly over each bin's pixels, a sharp disc comes out blurred.
-            counts = fitted.intensity.kind in COUNTED
-            return gain * operator.unfold(polar / gain) if counts else operator.render(polar)
-
-        model = copy.deepcopy(fitted.model).to("cpu")
-        inputs = torch.tensor(z).float(), torch.tensor(theta).float(), torch.tensor(mirrored)
-        with torch_as_it_comes(), torch.inference_mode():
-            parts = [
-                frames(fitted.intensity.expected(model.expected(*part), independent))
-                for part in zip(*(p.split(CHUNK) for p in inputs), strict=True)
-            ]
-        rendered: FloatArray = torch.cat(parts).double().numpy()
-        return rendered
 
     def save(self, path: str | Path) -> None:
         """Write parameters and trained model to one safetensors file (no pickle)."""
@@ -483,9 +479,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fitted(self) -> Fitted:
         if self._reservoir is not None:
-            self.fit(self._reservoir.patterns)
-            self.n_features_in_ = self._features
-        check_is_fitted(self, "fitted_")
+            with within_device_memory(), torch_as_it_comes():
+                self._fit(self._reservoir.patterns, self._random_state, self._features)
+        check_is_fitted(self)
         return self.fitted_
 
     def _source(self, frames: Any) -> Frames:
@@ -527,7 +523,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         dark = fitted.response.dark_level
         return Binner.of(frames, fitted.grid, self.device, detector, fitted.mean, dark)
 
-    def _prepare(self, frames: Any, least: int, caller: str = "fit") -> Prepared:
+    def _prepare(
+        self, frames: Any, least: int, caller: str = "fit", random_state: RandomState = None
+    ) -> Prepared:
         """Draw what to train on, from at least so many patterns; refuse what cannot be."""
         check_options(self.get_params())
         source = self._source(frames)
@@ -536,7 +534,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         height, width = source.detector_shape
         if self.architecture == "polar" and height * width < MIN_PIXELS:
             raise ValueError(f"{caller} needs at least {MIN_PIXELS} pixels; got {height} x {width}")
-        rng = generator(self.random_state)
+        rng = generator(self.random_state if random_state is None else random_state)
         source = self._followed(source, rng)
         drawn = self._draw(source, rng, self._recipe.grid.for_detector)
         if len(drawn.binned) < least:
@@ -544,24 +542,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"{caller} needs at least {least} patterns; only {len(drawn.binned)} of the frames "
                 "that were looked at are neither blank nor saturated"
             )
-        check_capacity(self.latent_dim, drawn.binned)
-        kind, weight = cast(IntensityKind, self.intensity), drawn.binner.transform.weight
+        kind = cast(IntensityKind, self.intensity)
         if self.architecture == "coordinate" and kind == "counts":
             kind = "sqrt"  # one noise for all bins, which lie in no rings
-        intensity = choose_intensity(kind, drawn.binned, drawn.response.gain, weight)
-        dose = drawn.binned.sum(dim=(1, 2)).mean().item()
-        if dose <= 0 and kind != "linear":
-            raise ValueError(
-                f'intensity="{kind}" needs patterns that are brighter than the camera\'s offset '
-                f"of {drawn.response.dark_level:g}; got {dose:.3g} above it per pattern on average "
-                '(offset= sets another one, intensity="linear" takes what is no intensity)'
-            )
-        stabilised = intensity(drawn.binned)
-        check_variety(stabilised)
-        seed = int(rng.integers(2**31))
-        even = intensity(drawn.round)
-        units, response = source.q_units, drawn.response
-        return Prepared(drawn.binner, units, intensity, response, dose, stabilised, even, seed)
+        return prepare(drawn, self.latent_dim, kind, int(rng.integers(2**31)))
 
     def _train(
         self, prepared: Prepared, chance: torch.Generator
@@ -569,9 +553,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Model of stabilised patterns, its history, and the patterns it was not trained on."""
         transform, stabilised = prepared.binner.transform, prepared.stabilised
         parts = split(stabilised, chance)
-        electrons = _electrons(stabilised, prepared.intensity, transform.weight)
+        electrons = prepared.intensity.mean_electrons(stabilised, transform.weight)
         model, history = fit_model(
-            partial(_new_model, self._recipe, transform, electrons, prepared.seed),
+            partial(self._recipe.build, transform.weight, transform.dof, prepared.seed, electrons),
             parts,
             self.background,
             prepared.round,
@@ -594,25 +578,5 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def _features(frames: Any) -> int | None:
     """Pixels a row where patterns come as rows of pixels."""
-    shape: tuple[int, ...] = getattr(frames, "shape", ())
+    shape: tuple[int, ...] = frames.shape if hasattr(frames, "shape") else np.shape(frames)
     return int(shape[1]) if len(shape) == 2 else None
-
-
-def _electrons(stabilised: Tensor, intensity: Intensity, weight: Tensor) -> Tensor | None:
-    """Mean electrons per bin (R,) of each ring, where the scale is one of counts."""
-    if intensity.kind != "counts":
-        return None
-    ring = (stabilised.mean(dim=0) * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
-    return intensity.electrons(ring)
-
-
-def _new_model(
-    recipe: Recipe, transform: BinTransform, electrons: Tensor | None, seed: int
-) -> LatentModel:
-    # torch initialises layers from the global generator, which is the user's.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = recipe.build(transform.weight.cpu(), transform.dof.cpu())
-    if electrons is not None:
-        model.know_counts(electrons.cpu())
-    return model.to(transform.weight.device)

@@ -28,7 +28,7 @@ from .training.fitted import Fitted
 from .training.loop import History
 
 KEY, CHECKSUM = "py4dstem_rrvae", "sha256"
-FORMAT = 7
+FORMAT = 8
 # A header is as long as its history: of 300,000 epochs.
 MOST_HEADER = 32 * 2**20
 # Pixels along a side of a detector.
@@ -70,6 +70,8 @@ def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: 
         "response": asdict(fitted.response),
         "dose": fitted.dose,
         "angle_offset": fitted.angle_offset,
+        "seed": fitted.seed,
+        "n_features": fitted.n_features,
         "history": asdict(history),
     }
     tensors = {f"model.{k}": v.cpu().contiguous() for k, v in fitted.model.state_dict().items()}
@@ -143,8 +145,7 @@ def _restore(header: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
             "mean": (scale, scale.shape) if mean is None else (mean, (max(1, len(mean)), SECTORS)),
         }
     )
-    with torch.random.fork_rng(devices=[]):
-        model = recipe.build(state["weight"], state["dof"])
+    model = recipe.build(state["weight"], state["dof"])
     built = model.state_dict()
     if foreign := sorted(state.keys() - built.keys()):
         raise ValueError(f"no model has a tensor {foreign[0]!r}")
@@ -164,6 +165,8 @@ def _restore(header: dict[str, Any], tensors: dict[str, Tensor]) -> Fitted:
         header["dose"],
         header["angle_offset"],
         None if mean is None else FineMean(mean.numpy()),
+        _whole("seed", header["seed"]),
+        _whole("n_features", header["n_features"]),
     )
 
 
@@ -242,6 +245,12 @@ def _check_number(name: str, value: object) -> None:
     real = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not real or not abs(value) < MOST_NUMBER:  # type: ignore[arg-type]
         raise ValueError(f"{name} must be a finite number; got {value!r}")
+
+
+def _whole(name: str, value: object) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise TypeError(f"{name} must be a whole number or absent")
+    return value
 
 
 def _word(name: str, value: object) -> str:

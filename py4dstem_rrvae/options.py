@@ -88,6 +88,11 @@ def _is_pixels(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and int(value) > 0
 
 
+def seeded(random_state: RandomState) -> RandomState:
+    """The same, with a seed drawn where there is none, so that it can be written down."""
+    return int(np.random.default_rng().integers(2**31)) if random_state is None else random_state
+
+
 def generator(random_state: RandomState) -> np.random.Generator:
     """NumPy generator of a seed, of another generator, or of scikit-learn's older kind."""
     if isinstance(random_state, np.random.RandomState):

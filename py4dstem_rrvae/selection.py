@@ -18,7 +18,7 @@ from .device import within_device_memory
 from .estimator import RRVAE
 from .model.rrvae import LatentModel
 from .options import check_options
-from .scan.sampling import Prepared
+from .scan.preparing import Prepared
 from .training.loop import split
 
 FloatArray = NDArray[np.float64]

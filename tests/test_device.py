@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from py4dstem_rrvae import RRVAE, synthetic
-from py4dstem_rrvae.estimator import _new_model
 from py4dstem_rrvae.training.defaults import schedule_of
 from py4dstem_rrvae.training.loop import _Loop
 
@@ -30,7 +29,8 @@ def elsewhere(request):
     estimator = RRVAE(device="cpu", progress=False, **request.param)
     prepared = estimator._prepare(synthetic.lobes(128, size=24).frames, 0)
     x = prepared.stabilised
-    model = _new_model(estimator._recipe, prepared.binner.transform, None, 0)
+    transform = prepared.binner.transform
+    model = estimator._recipe.build(transform.weight, transform.dof)
     model.initialise(x, "auto", prepared.round)
     return model.to("meta"), x.to("meta"), schedule_of(estimator.get_params(), len(x))
 

@@ -12,7 +12,6 @@ from estimators import rendered, scan_of
 from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.detector.bins import Detector, PolarGrid
 from py4dstem_rrvae.detector.transform import BinTransform
-from py4dstem_rrvae.estimator import _new_model
 from py4dstem_rrvae.model.architectures import Recipe
 from py4dstem_rrvae.model.rrvae import DRIFT_STEP, LatentModel, kl_divergence
 
@@ -36,10 +35,9 @@ def new_model(kind="plain", latent_dim=3, mirror=False):
     All bins of a ring have one variance.
     """
     detector = Detector((24, 24), (11.5, 11.5), np.eye(2), mask_of(kind))
-    model = _new_model(
-        Recipe(latent_dim, mirror=mirror, intensity="sqrt"), BinTransform(detector, GRID), None, 0
-    )
-    model = model.double().eval()
+    transform = BinTransform(detector, GRID)
+    recipe = Recipe(latent_dim, mirror=mirror, intensity="sqrt")
+    model = recipe.build(transform.weight, transform.dof).double().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         model.background.copy_(torch.randn(GRID.shape, generator=generator))
@@ -297,7 +295,7 @@ def test_a_model_follows_from_its_seed():
     detector = Detector((24, 24), (11.5, 11.5), np.eye(2))
     transform = BinTransform(detector, GRID)
     one, same, other = (
-        _new_model(Recipe(2), transform, None, seed).state_dict() for seed in (0, 0, 1)
+        Recipe(2).build(transform.weight, transform.dof, seed).state_dict() for seed in (0, 0, 1)
     )
     assert all(torch.equal(one[k], same[k]) for k in one)
     assert not torch.equal(one["decoder.input.weight"], other["decoder.input.weight"])

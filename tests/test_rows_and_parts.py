@@ -97,6 +97,8 @@ def test_parts_are_copied_and_of_one_shape(few):
 def test_parts_after_a_use_begin_another_sample(few):
     estimator = RRVAE(**QUICK).partial_fit(few[:70])
     first = estimator.transform(few)
-    second = estimator.partial_fit(few[10:]).transform(few)
+    with pytest.warns(UserWarning, match="this estimator is trained: the patterns given now"):
+        estimator.partial_fit(few[10:])
+    second = estimator.transform(few)
     assert not np.array_equal(second, first)
     np.testing.assert_array_equal(second, RRVAE(**QUICK).fit(few[10:]).transform(few))

@@ -13,7 +13,6 @@ from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.detector.bins import Detector, PolarGrid
 from py4dstem_rrvae.detector.intensity import choose_intensity
 from py4dstem_rrvae.detector.transform import BinTransform
-from py4dstem_rrvae.estimator import _new_model
 from py4dstem_rrvae.model.architectures import Recipe
 from py4dstem_rrvae.model.rrvae import PolarRRVAE
 from py4dstem_rrvae.training.loop import (
@@ -50,7 +49,7 @@ def seeded(seed=0):
 
 
 def new_model(patterns, latent_dim=2):
-    model = _new_model(Recipe(latent_dim), TRANSFORM, None, seed=0)
+    model = Recipe(latent_dim).build(TRANSFORM.weight, TRANSFORM.dof)
     model.initialise(patterns, "auto", round_of(patterns))
     return model
 
@@ -198,7 +197,7 @@ def test_interrupt_in_the_first_epoch_leaves_a_usable_model(halves, monkeypatch)
 def fit(halves, background="auto", schedule=SCHEDULE):
     even = round_of(halves[0])
     return fit_model(
-        lambda: _new_model(Recipe(2), TRANSFORM, None, seed=0),
+        lambda: Recipe(2).build(TRANSFORM.weight, TRANSFORM.dof),
         halves,
         background,
         even,
@@ -240,7 +239,7 @@ def test_training_takes_one_thread_and_gives_the_others_back(end, halves, monkey
 @pytest.mark.parametrize("background", ["auto", "mean", "radial", None])
 def test_a_fixed_background_is_the_one_it_starts_with(background, halves):
     model, _ = fit(halves, background)
-    expected = _new_model(Recipe(2), TRANSFORM, None, seed=0)
+    expected = Recipe(2).build(TRANSFORM.weight, TRANSFORM.dof)
     expected.initialise(halves[0], background, round_of(halves[0]))
     assert torch.equal(model.background, expected.background)
 

@@ -65,6 +65,21 @@ class Intensity:
         """Electrons per bin (R,) of mean scaled bins (R,)."""
         return (self.invert(mean[..., None])[..., 0] / self.gain).clamp(min=0)
 
+    def mean_electrons(self, stabilised: Tensor, weight: Tensor) -> Tensor | None:
+        """Mean electrons per bin (R,) of each ring, where the scale is one of counts.
+
+        Parameters
+        ----------
+        stabilised : Tensor, shape (n, R, A)
+            Patterns on this scale.
+        weight : Tensor, shape (R, A)
+            Share that is seen of each bin.
+        """
+        if self.kind != "counts":
+            return None
+        ring = (stabilised.mean(dim=0) * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
+        return self.electrons(ring)
+
     def expected(self, stabilised: Tensor, independent: Tensor) -> Tensor:
         """Mean binned intensities (..., R, A) of mean `stabilised` ones (..., R, A).
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from ..detector.bins import Grid, PolarGrid, SquareGrid
@@ -41,11 +42,32 @@ class Recipe:
         """Kind of bins that the model works on."""
         return GRIDS[self.architecture]
 
-    def build(self, weight: Tensor, dof: Tensor) -> LatentModel:
-        """A new model for bins of that weight and so many independent numbers, on their device.
+    def build(
+        self, weight: Tensor, dof: Tensor, seed: int = 0, electrons: Tensor | None = None
+    ) -> LatentModel:
+        """A new model.
 
-        Its layers are drawn from torch's global generator.
+        Parameters
+        ----------
+        weight : Tensor, shape (R, A)
+            Share that is seen of each bin; the model is made on its device.
+        dof : Tensor, shape (R,)
+            Independent numbers in each ring.
+        seed
+            Of its layers.
+        electrons : Tensor, shape (R,), or None
+            Mean per bin of each ring, where they are known: the noise follows from them.
         """
+        device, weight, dof = weight.device, weight.cpu(), dof.cpu()
+        # torch initialises layers from the global generator, which is the user's.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = self._new(weight, dof)
+        if electrons is not None:
+            model.know_counts(electrons.cpu())
+        return model.to(device)
+
+    def _new(self, weight: Tensor, dof: Tensor) -> LatentModel:
         if self.architecture == "coordinate":
             args = (self.latent_dim, weight, dof, self.angle_prior, self.noise)
             return CoordinateRRVAE(*args)

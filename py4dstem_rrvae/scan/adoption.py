@@ -14,7 +14,8 @@ from ..model.rrvae import Background, LatentModel
 from ..training.defaults import MIN_PATTERNS
 from ..training.fitted import Fitted
 from .frames import Frames
-from .sampling import Drawn, check_variety
+from .preparing import check_variety
+from .sampling import Drawn
 
 ScanBackground = Literal["stored", "refit"]
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from ..detector.bins import Grid, GridFor, PolarGrid
 from ..detector.defects import defects
 from ..detector.fine_mean import FineMean
-from ..detector.intensity import Intensity
 from ..detector.outliers import flag_of, without_pattern
 from ..detector.response import COUNTS, Response, estimate_response
 from ..training.defaults import MIN_PATTERNS
@@ -65,40 +64,6 @@ class Drawn:
     binned: Tensor
     response: Response
     round: Tensor
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What training starts from.
-
-    Attributes
-    ----------
-    binner
-        For the detector of the scan.
-    q_units : str
-        Units of q.
-    intensity
-        Intensity scale.
-    response
-        Of the camera.
-    dose : float
-        Mean summed intensity per pattern.
-    stabilised : Tensor, shape (n, R, A)
-        Drawn patterns on the intensity scale.
-    round : Tensor, shape (R, A)
-        What the mean pattern's rings alone look like in the bins, on the intensity scale.
-    seed : int
-        Of everything random from here on.
-    """
-
-    binner: Binner
-    q_units: str
-    intensity: Intensity
-    response: Response
-    dose: float
-    stabilised: Tensor
-    round: Tensor
-    seed: int
 
 
 def draw(
@@ -260,33 +225,4 @@ def _check_range(binned: Tensor) -> None:
         raise ValueError(
             f"intensities summed into bins must lie between {1 / MOST_INTENSITY:g} and "
             f"{MOST_INTENSITY:g}; the largest here is {largest:.3g}: scale the patterns"
-        )
-
-
-def check_variety(binned: Tensor) -> None:
-    """Refuse patterns that are all equal.
-
-    Raises
-    ------
-    ValueError
-        If no bin of ``binned (n, R, A)`` varies.
-    """
-    if not bool((binned.var(dim=0) > 0).any()):
-        raise ValueError("the patterns must differ from one another; all drawn ones are equal")
-
-
-def check_capacity(latent_dim: int, binned: Tensor) -> None:
-    """Refuse more latents than ``binned (n, R, A)`` can carry.
-
-    Raises
-    ------
-    ValueError
-        If there are not more patterns, and more bins, than latents.
-    """
-    patterns, n_radial, n_angular = binned.shape
-    most = min(patterns, n_radial * n_angular)
-    if latent_dim >= most:
-        raise ValueError(
-            f"latent_dim must be below the {most} that {patterns} patterns of "
-            f"{n_radial} x {n_angular} bins can carry; got {latent_dim}"
         )

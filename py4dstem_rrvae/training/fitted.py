@@ -34,6 +34,10 @@ class Fitted:
         Added to the model's turn so that it agrees with the centre-of-mass direction on average.
     mean : FineMean or None
         Of the scan trained on, where the beam wandered.
+    seed : int or None
+        With which the same training can be had again; None where a generator was given.
+    n_features : int or None
+        Pixels of a row, where rows of pixels were trained on.
     """
 
     model: LatentModel
@@ -45,3 +49,5 @@ class Fitted:
     dose: float
     angle_offset: float
     mean: FineMean | None = None
+    seed: int | None = None
+    n_features: int | None = None

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sample of a scan as training takes it: on the intensity scale, and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..detector.intensity import Intensity, IntensityKind, choose_intensity
+from ..detector.response import Response
+from .binning import Binner
+from .sampling import Drawn
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What training starts from.
+
+    Attributes
+    ----------
+    binner
+        For the detector of the scan.
+    q_units : str
+        Units of q.
+    intensity
+        Intensity scale.
+    response
+        Of the camera.
+    dose : float
+        Mean summed intensity per pattern.
+    stabilised : Tensor, shape (n, R, A)
+        Drawn patterns on the intensity scale.
+    round : Tensor, shape (R, A)
+        What the mean pattern's rings alone look like in the bins, on the intensity scale.
+    seed : int
+        Of everything random from here on.
+    """
+
+    binner: Binner
+    q_units: str
+    intensity: Intensity
+    response: Response
+    dose: float
+    stabilised: Tensor
+    round: Tensor
+    seed: int
+
+
+def prepare(drawn: Drawn, latent_dim: int, kind: IntensityKind, seed: int) -> Prepared:
+    """Put a sample on the intensity scale; refuse one that nothing can be learned from.
+
+    Parameters
+    ----------
+    drawn
+        The sample.
+    latent_dim
+        Latents to be learned.
+    kind
+        Intensity scale.
+    seed
+        Of everything random from here on.
+
+    Raises
+    ------
+    ValueError
+        If the patterns are all equal, too few for so many latents, or not bright enough.
+    """
+    binned, response, weight = drawn.binned, drawn.response, drawn.binner.transform.weight
+    check_capacity(latent_dim, binned)
+    intensity = choose_intensity(kind, binned, response.gain, weight)
+    dose = binned.sum(dim=(1, 2)).mean().item()
+    if dose <= 0 and kind != "linear":
+        raise ValueError(
+            f'intensity="{kind}" needs patterns that are brighter than the camera\'s offset '
+            f"of {response.dark_level:g}; got {dose:.3g} above it per pattern on average "
+            '(offset= sets another one, intensity="linear" takes what is no intensity)'
+        )
+    stabilised = intensity(binned)
+    check_variety(stabilised)
+    even, units = intensity(drawn.round), drawn.frames.q_units
+    return Prepared(drawn.binner, units, intensity, response, dose, stabilised, even, seed)
+
+
+def check_variety(binned: Tensor) -> None:
+    """Refuse patterns that are all equal.
+
+    Raises
+    ------
+    ValueError
+        If no bin of ``binned (n, R, A)`` varies.
+    """
+    if not bool((binned.var(dim=0) > 0).any()):
+        raise ValueError("the patterns must differ from one another; all drawn ones are equal")
+
+
+def check_capacity(latent_dim: int, binned: Tensor) -> None:
+    """Refuse more latents than ``binned (n, R, A)`` can carry.
+
+    Raises
+    ------
+    ValueError
+        If there are not more patterns, and more bins, than latents.
+    """
+    patterns, n_radial, n_angular = binned.shape
+    most = min(patterns, n_radial * n_angular)
+    if latent_dim >= most:
+        raise ValueError(
+            f"latent_dim must be below the {most} that {patterns} patterns of "
+            f"{n_radial} x {n_angular} bins can carry; got {latent_dim}"
+        )
