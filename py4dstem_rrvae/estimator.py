@@ -578,5 +578,5 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 def _features(frames: Any) -> int | None:
     """Pixels a row where patterns come as rows of pixels."""
-    shape: tuple[int, ...] = frames.shape if hasattr(frames, "shape") else np.shape(frames)
+    shape = frames.shape if hasattr(frames, "shape") else np.asarray(frames).shape
     return int(shape[1]) if len(shape) == 2 else None
