@@ -186,3 +186,20 @@ def test_vacuum_beside_an_object_has_no_angle(turn):
     assert np.mean(codes.fold[vacuum] == 0) >= 0.98
     assert np.isnan(codes.angle[vacuum]).mean() >= 0.98
     assert np.mean(codes.fold[~vacuum] > 0) >= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("defect", ["four hot pixels", "two blank rows"])
+def test_bad_pixels_do_not_give_the_vacuum_an_angle(defect):
+    frames, vacuum = half_vacuum("one")
+    bad = np.zeros((32, 32), dtype=bool)
+    if defect == "four hot pixels":
+        bad[[5, 9, 16, 26], [8, 25, 27, 12]] = True
+        frames[..., bad] += np.random.default_rng(1).poisson(50, (24, 24, 4))
+    else:
+        bad[10:12] = True
+        frames[..., bad] = 0
+    estimator = RRVAE(random_state=0, progress=False, device="cpu", max_epochs=30)
+    codes = estimator.fit(frames).encode(frames)
+    assert np.mean(codes.fold[vacuum] == 0) >= 0.98
+    assert np.mean(codes.fold[~vacuum] > 0) >= 0.98
