@@ -19,13 +19,14 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: $(VENV)/ready
 	$(BIN)/py4dstem-rrvae demo --out-dir rrvae_demo --overwrite
 
-# Every test.
+# Every test. Each worker begins with a share of its own, so that what a file's tests share is trained
+# once.
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 # The tests to run often.
 fast: $(VENV)/ready
-	$(BIN)/python -m pytest -q -n auto -m "not slow"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow"
 
 # Every notebook of tutorials/, from a clean kernel.
 tutorials: $(VENV)/ready
