@@ -439,7 +439,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ) -> FloatArray:
         """Expected patterns (n, H, W) of latents (n, d) at the model's turns (n,)."""
         fitted = self._fitted()
-        operator = BinTransform(replace(fitted.detector, mask=None), fitted.grid)
+        operator = fitted.renderer
         independent = operator.dof / operator.grid.shape[1]
         gain = fitted.intensity.gain
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .core.architectures import Recipe
-from .core.bins import MOST_SQUARE, Detector, Grid
+from .core.bins import MOST_SQUARE, BinOperator, Detector, Grid
 from .core.fine_mean import SECTORS, FineMean
 from .core.intensity import INTENSITY_KINDS, Intensity
 from .core.model import LatentModel
@@ -72,6 +73,15 @@ class Fitted:
     dose: float
     angle_offset: float
     mean: FineMean | None = None
+
+    @cached_property
+    def renderer(self) -> BinOperator:
+        """What spreads decoded bins over the pixels of the whole detector; made on first use."""
+        return BinOperator(replace(self.detector, mask=None), self.grid)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The renderer is large, and made again where it is wanted."""
+        return {name: value for name, value in vars(self).items() if name != "renderer"}
 
 
 def save(path: str | Path, parameters: dict[str, Any], fitted: Fitted, history: History) -> None:
