@@ -14,7 +14,7 @@ from py4dstem_rrvae import _accessor
 
 PACKAGE = "py4dstem_rrvae"
 HEAVY = ["torch", "py4DSTEM", "emdfile", "hyperspy", "pyxem", "matplotlib", "sklearn", "scipy"]
-HEAVY += ["numpy", "h5py", "dask", "libertem"]
+HEAVY += ["numpy", "h5py", "dask", "libertem", "ipywidgets", "ipympl"]
 
 # Modules outside the package and the only modules (regular expressions) that may import them.
 ONLY = {
@@ -23,8 +23,10 @@ ONLY = {
     "hyperspy": r"adapters\.hyperspy|adapters\._hyperspy_(pyxem|files)|signals",
     "pyxem": r"adapters\._hyperspy_pyxem",
     "libertem": r"adapters\.libertem",
-    "matplotlib": r"plot|plot_manifold",
+    "matplotlib": r"plot|plot_manifold|explore\.(pictures|view|widget)",
     "matplotlib_scalebar": r"plot",
+    "ipywidgets": r"explore\.widget",
+    "ipympl": r"explore\.widget",
     "abtem": r"simulate\.multislice",
     "ase": r"simulate\.specimens",
 }
@@ -38,8 +40,10 @@ ALLOWED = [
     (INNER, rf"{INNER}|"),
     (
         r"adapters\._?(?P<host>[a-z0-9]+).*",
-        rf"{INNER}||plot|signals|adapters|adapters\._(models|outputs|fingerprint)|adapters\._?(?P=host).*",
+        rf"{INNER}||plot|explore(\.words)?|signals|adapters|adapters\._(models|outputs|fingerprint)|adapters\._?(?P=host).*",
     ),
+    (r"explore(\.(state|plane|words|widget))?", rf"{INNER}|explore(\..+)?"),
+    (r"explore\.(pictures|view)", rf"{INNER}|plot|explore(\..+)?"),
     (r"plot|plot_manifold", rf"{INNER}|plot_manifold"),
     (r"synthetic", r"camera"),
     (r"camera", r"(?!.)"),
@@ -128,6 +132,9 @@ def test_arrows_point_inwards():
         ("frames", "from emdfile import Node", "frames must not import emdfile"),
         ("maps", "from .plot import maps_figure", "maps must not import plot"),
         ("plot", "from .cli import main", "plot must not import cli"),
+        ("explore.state", "import matplotlib", "explore.state must not import matplotlib"),
+        ("explore.view", "import ipywidgets", "explore.view must not import ipywidgets"),
+        ("explore.widget", "from ..adapters import py4dstem", "must not import adapters.py4dstem"),
         (
             "adapters.py4dstem",
             "from . import hyperspy",
