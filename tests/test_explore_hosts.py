@@ -61,7 +61,7 @@ def test_the_box_gives_the_host_s_virtual_images(lobed):
     assert 30 < explorer.mask.sum() < 50
     np.testing.assert_array_equal(explorer.selection, np.argwhere(explorer.mask))
     assert lobed.data[explorer.mask].mean(0).shape == lobed.Qshape
-    assert f"{explorer.mask.sum()} of 80 positions" in shown(explorer)
+    assert f"{explorer.mask.sum()} of 80" in shown(explorer)
     explorer.clear()
     assert "in the box" not in shown(explorer)
     explorer.select(*plane.limits[0], *plane.limits[1])

@@ -222,7 +222,7 @@ def test_what_is_read_of_a_position(state, known):
     said = tell(state, Scale())
     assert "at" not in said
     assert said["decoded at"] == "z1 = 0.25, z2 = -1.00"
-    assert said["in the box"] == "80 of 80 positions"
+    assert said["in the box"] == "80 of 80"
 
 
 @pytest.mark.parametrize("position", [(-1, 0), (0, 10), (8, 0)])

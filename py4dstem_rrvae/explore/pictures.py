@@ -147,7 +147,10 @@ class PatternPictures:
             title = ax.set_title("\n", fontsize=9)
             title.set_animated(True)
             self._titles.append(title)
-        self.moving = [*self._images, *self._titles]
+        frames = [spine for ax in axes for spine in ax.spines.values()]
+        for frame in frames:
+            frame.set_animated(True)
+        self.moving = [*self._images, *self._titles, *frames]
         self.show(ROOT)
 
     @property

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..estimator import RRVAE
 
 NEEDED = 'maps to touch need ipywidgets and ipympl: pip install "py4dstem_rrvae[explore]"'
-SIZE, DOTS_PER_INCH = (8.8, 7.6), 80
+SIZE, DOTS_PER_INCH = (8.4, 7.2), 80
 
 
 class Explorer:
@@ -195,10 +195,13 @@ class Explorer:
             for name, value in tell(self.state, self.scale).items()
         )
         wrong = "" if problem is None else f"<p role='alert'><b>{escape(problem)}</b></p>"
-        self._text.value = f"<table style='line-height: 1.5'>{rows}</table>{wrong}"
+        style = "line-height: 1.5; border-spacing: 0.5em 0"
+        self._text.value = f"<table style='{style}'>{rows}</table>{wrong}"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.widget._repr_mimebundle_(**options)
+        # A picture for pages that run no widgets.
+        still = self.view.figure.canvas._repr_mimebundle_(**options)["image/png"]
+        return {"image/png": still, **self.widget._repr_mimebundle_(**options)}
 
 
 def _figure() -> tuple[Any, Any]:
@@ -229,4 +232,7 @@ def _figure() -> tuple[Any, Any]:
         FigureManager(canvas, 0)
     canvas.header_visible = canvas.footer_visible = canvas.resizable = False
     canvas.toolbar_position = "bottom"
+    canvas.layout.flex = "0 0 auto"
+    # Else a page that is quicker than the kernel shows a canvas without width or height.
+    canvas._size = canvas.get_width_height()
     return figure, ipywidgets

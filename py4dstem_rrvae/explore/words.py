@@ -22,8 +22,8 @@ class Scale(NamedTuple):
 def tell(state: State, scale: Scale) -> dict[str, str]:
     """What there is to read: name to value, in order.
 
-    The angle is that of the map, in the host's convention; a point that was moved in the plane, the
-    number of positions near it, and that of positions in the box follow where there are any.
+    The angle is that of the map, in the host's convention; where the point is if it was moved in
+    the plane, the number of positions near it, and that of positions in the box follow.
     """
     row, col = state.position
     up, across = row * scale.pixel_size * scale.pixel_ratio, col * scale.pixel_size
@@ -45,9 +45,9 @@ def tell(state: State, scale: Scale) -> dict[str, str]:
         said["decoded at"] = ", ".join(f"{name} = {value:.2f}" for name, value in where)
     total = state.shape[0] * state.shape[1]
     if state.point is not None:
-        said["alike"] = f"{np.count_nonzero(state.near)} of {total} positions"
+        said["alike"] = f"{np.count_nonzero(state.near):,} of {total:,}"
     if state.box is not None:
-        said["in the box"] = f"{np.count_nonzero(state.mask)} of {total} positions"
+        said["in the box"] = f"{np.count_nonzero(state.mask):,} of {total:,}"
     return said
 
 
