@@ -35,7 +35,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         served(PAGE, Path(folder)) as address,
-        opened(address, (960, 750)) as browser,
+        opened(address, (990, 780)) as browser,
     ):
         explorer_canvas(browser)
         time.sleep(2)

@@ -81,12 +81,13 @@ def test_a_mouse_in_a_browser_moves_the_position_and_sets_the_mask(folder, quick
 
         to(mouse(), *places()["map"]).click().perform()
         wait(lambda: text("position") == "row 1, column 6")
-        assert places()["position"] == [1, 6]
+        wait(lambda: places()["position"] == [1, 6])
 
         left, bottom, right, top = places()["plane"]
         x, y = (left + right) / 2, (bottom + top) / 2
         to(mouse(), x, y).click().perform()
         wait(lambda: text("decoded-at"))
+        wait(lambda: places()["point"] != z[1, 6].tolist())
         point = places()["point"]
 
         buttons = browser.find_elements(By.TAG_NAME, "button")
@@ -94,7 +95,8 @@ def test_a_mouse_in_a_browser_moves_the_position_and_sets_the_mask(folder, quick
         time.sleep(0.5)
         chain = to(to(mouse(), x, y).click_and_hold(), right + 5, top - 5)
         chain.release().perform()
-        wait(lambda: text("in-the-box"))
+        wait(lambda: text("in-the-box") and np.any(places()["mask"]))
+        time.sleep(1)  # the last of the drag
         mask = np.array(places()["mask"])
         assert 0 < mask.sum() < mask.size
         assert text("in-the-box") == f"{mask.sum()} of 80"

@@ -56,7 +56,7 @@ def test_the_box_gives_the_host_s_virtual_images(lobed):
     view, plane = explorer.view, explorer.state.plane
     explorer._drag.value = "box"
     (_, right), (bottom, top) = plane.limits
-    drag(view, view.plane.ax, (np.median(plane.x), bottom), (right, top))
+    drag(view, view.plane.ax, (np.median(plane.x), bottom + 0.05), (right, top))
     assert explorer.mask.shape == lobed.Rshape == FEW
     assert 30 < explorer.mask.sum() < 50
     np.testing.assert_array_equal(explorer.selection, np.argwhere(explorer.mask))

@@ -119,7 +119,7 @@ class Explorer:
         for one in side[:-1]:
             one.layout.width = "auto"
         self._drag.style.button_width = "auto"
-        column = widgets.VBox(side, layout={"width": "17em", "flex": "0 0 auto"})
+        column = widgets.VBox(side, layout={"width": "18em", "flex": "0 0 auto"})
         wrapped = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
         self.widget: Any = widgets.Box([figure.canvas, column], layout=wrapped)
         self._tell(None)
@@ -195,12 +195,13 @@ class Explorer:
             for name, value in tell(self.state, self.scale).items()
         )
         wrong = "" if problem is None else f"<p role='alert'><b>{escape(problem)}</b></p>"
-        style = "line-height: 1.5; border-spacing: 0.5em 0"
+        style = "line-height: 1.5; border-spacing: 0.5em 0; white-space: nowrap"
         self._text.value = f"<table style='{style}'>{rows}</table>{wrong}"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         # A picture for pages that run no widgets.
-        still = self.view.figure.canvas._repr_mimebundle_(**options)["image/png"]
+        canvas: Any = self.view.figure.canvas
+        still = canvas._repr_mimebundle_(**options)["image/png"]
         return {"image/png": still, **self.widget._repr_mimebundle_(**options)}
 
 

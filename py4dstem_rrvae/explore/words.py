@@ -60,4 +60,5 @@ def _angle(state: State) -> str:
     angle, std = (np.degrees(_at(state.maps, name, state)) for name in ("angle", "angle_std"))
     if fold < 1 or not np.isfinite(angle):
         return "none above the noise"
-    return f"{angle:.1f}° ± {std:.1f}°, modulo {360 / fold:.4g}°"
+    period = "" if fold == 1 else f", modulo {360 / fold:.4g}°"
+    return f"{angle:.1f}° ± {std:.1f}°{period}"
