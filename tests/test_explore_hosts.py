@@ -144,6 +144,8 @@ def test_a_signal_is_clicked(lazy, data, learned):
     view = explorer.view
     click(view, view.map.ax, 6, 1)
     np.testing.assert_array_equal(explorer.state.measured, data[1, 6])
+    # y is in nm from -2.5 by 0.31, x in um from 1.25 by 0.47.
+    assert f"{(-2.5 + 0.31) * 1e-3:.4g}, {1.25 + 6 * 0.47:.4g} um" in shown(explorer)
     # The text has the host's angle, the model gets its own.
     angle = np.degrees(np.asarray(maps["angle"].data)[1, 6])
     assert f"{angle:.1f}° ± " in shown(explorer)

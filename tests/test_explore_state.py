@@ -211,6 +211,8 @@ def test_what_is_read_of_a_position(state, known):
     said = tell(state, Scale(0.5, "nm", 2.0))
     assert said["position"] == "row 3, column 8"
     assert said["at"] == "3, 4 nm"
+    assert tell(state, Scale(0.5, "nm", 2.0, (-1.0, 2.0)))["at"] == "2, 6 nm"
+    assert "at" not in tell(state, Scale(0.5, "nm", 2.0, None))
     z, std = known.z[3, 8, 0], known.z_std[3, 8, 0]
     assert said["z1"] == f"{z:.2f} ± {std:.2f}"
     degrees = f"{np.degrees(known.angle[3, 8]):.1f}° ± {np.degrees(known.angle_std[3, 8]):.1f}°"

@@ -74,8 +74,6 @@ def explore(
     codes = codes_of({name: map_.values for name, map_ in plain.items()})
     about = first.metadata.RRVAE
     off = about.get_item("collapsed", [])
-    axes = first.axes_manager.signal_axes
-    size, ratio = _hyperspy_axes.pixel(axes)
     return Explorer(
         patterns[index[::-1]] if index else patterns,
         # The model counts angles from rows; turning twice changes nothing.
@@ -85,6 +83,16 @@ def explore(
         collapsed=[f"z{k}" in off for k in range(1, codes.z.shape[-1] + 1)],
         latents=latents,
         rescale=about.get_item("background", "stored") == "refit",
-        scale=Scale(size, axes[0].units if isinstance(axes[0].units, str) else "px", ratio),
+        scale=_scale(first.axes_manager.signal_axes),
         repeatability=about.get_item("repeatability", ()),
     )
+
+
+def _scale(axes: Any) -> Scale:
+    """Of the map's axes (x, y), with places in the units of x."""
+    size, ratio = _hyperspy_axes.pixel(axes)
+    units = axes[0].units if isinstance(axes[0].units, str) else "px"
+    first = None
+    if all(axis.is_uniform and axis.scale > 0 for axis in axes):
+        first = axes[1].offset * size * ratio / axes[1].scale, axes[0].offset
+    return Scale(size, units, ratio, first)

@@ -12,11 +12,16 @@ from .state import State
 
 
 class Scale(NamedTuple):
-    """Distance between neighbouring positions along a row, its units, and rows over columns."""
+    """Distance between neighbouring positions along a row, its units, and rows over columns.
+
+    `first` is where the first position lies, (up, across) in these units; None where places in
+    units have no meaning.
+    """
 
     pixel_size: float = 1.0
     units: str = "pixels"
     pixel_ratio: float = 1.0
+    first: tuple[float, float] | None = (0.0, 0.0)
 
 
 def tell(state: State, scale: Scale) -> dict[str, str]:
@@ -26,9 +31,10 @@ def tell(state: State, scale: Scale) -> dict[str, str]:
     the plane, the number of positions near it, and that of positions in the box follow.
     """
     row, col = state.position
-    up, across = row * scale.pixel_size * scale.pixel_ratio, col * scale.pixel_size
     said = {"position": f"row {row}, column {col}"}
-    if scale.units not in ("pixels", "px", ""):
+    if scale.first is not None and scale.units not in ("pixels", "px", ""):
+        up = scale.first[0] + row * scale.pixel_size * scale.pixel_ratio
+        across = scale.first[1] + col * scale.pixel_size
         said["at"] = f"{up:.4g}, {across:.4g} {scale.units}"
     maps = state.maps
     for number in range(1, state.codes.z.shape[-1] + 1):
