@@ -10,7 +10,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[py4dstem,hyperspy,live,simulate,tutorials,dev]"
+		--editable ".[py4dstem,hyperspy,live,explore,simulate,tutorials,dev]"
 	# numba's cache is filled by one process; tests that raced for it crashed, then and later.
 	$(BIN)/python -c "import pyxem.signals, orix.quaternion.symmetry"
 	touch $@

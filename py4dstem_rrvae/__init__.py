@@ -61,6 +61,7 @@ _MODULES = (
     "cli",
     "datasets",
     "estimator",
+    "explore",
     "maps",
     "plot",
     "selection",

@@ -14,7 +14,7 @@ from py4dstem_rrvae import _accessor
 
 PACKAGE = "py4dstem_rrvae"
 HEAVY = ["torch", "py4DSTEM", "emdfile", "hyperspy", "pyxem", "matplotlib", "sklearn", "scipy"]
-HEAVY += ["numpy", "h5py", "dask", "libertem"]
+HEAVY += ["numpy", "h5py", "dask", "libertem", "ipywidgets", "ipympl"]
 
 # Rooms (folders and modules of the root) in the order in which data flows, with those that each may
 # enter besides itself. A module of `adapters` may enter those of its own host alone.
@@ -37,7 +37,8 @@ ROOMS = {
     "maps": "codes",
     "symmetry": "detector model scan maps device",
     "plot": "codes maps estimator selection",
-    "adapters": "threads scan codes estimator maps symmetry plot replacing _version",
+    "explore": "scan codes maps plot estimator",
+    "adapters": "threads scan codes estimator maps symmetry plot explore replacing _version",
     "datasets": "adapters",
     "synthetic": "camera",
     "simulate": "datasets replacing",
@@ -53,8 +54,10 @@ ONLY = {
     "hyperspy": r"adapters\.hyperspy(_signals)?|adapters\._hyperspy_(pyxem|files)",
     "pyxem": r"adapters\._hyperspy_pyxem",
     "libertem": r"adapters\.libertem",
-    "matplotlib": r"plot\..+",
+    "matplotlib": r"plot\..+|explore\.(pictures|view|widget)",
     "matplotlib_scalebar": r"plot\.panels",
+    "ipywidgets": r"explore\.widget",
+    "ipympl": r"explore\.widget",
     "abtem": r"simulate\.multislice",
     "ase": r"simulate\.specimens",
 }
@@ -164,6 +167,9 @@ def test_arrows_point_inwards():
         ("estimator", "from .adapters import py4dstem", "estimator must not import adapters.py4d"),
         ("maps.latent", "from ..plot import maps_figure", "maps.latent must not import plot"),
         ("plot.figures", "from ..cli import main", "plot.figures must not import cli"),
+        ("explore.state", "import matplotlib", "explore.state must not import matplotlib"),
+        ("explore.view", "import ipywidgets", "explore.view must not import ipywidgets"),
+        ("explore.widget", "from ..adapters import py4dstem", "must not import adapters.py4dstem"),
         (
             "adapters.py4dstem",
             "from . import hyperspy",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The model file."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -22,6 +23,15 @@ def test_loaded_model_gives_identical_codes(trained, unseen, codes, tmp_path):
     np.testing.assert_array_equal(loaded.reconstruct(found), trained.reconstruct(codes))
     assert loaded.history_ == trained.history_
     assert loaded.get_params() == trained.get_params()
+
+
+def test_what_renders_patterns_is_kept_but_not_copied(quick, few):
+    codes = quick.encode(few[:3])
+    patterns = quick.reconstruct(codes)
+    assert quick.fitted_.renderer is quick.fitted_.renderer
+    for other in (pickle.loads(pickle.dumps(quick)), copy.deepcopy(quick)):
+        assert "renderer" not in vars(other.fitted_)
+        np.testing.assert_array_equal(other.reconstruct(codes), patterns)
 
 
 @pytest.mark.filterwarnings("ignore:the beam stands")  # the matrix is not that of the patterns

@@ -223,6 +223,17 @@ def test_unfolded_frames_have_the_bins_they_were_made_from(mask):
     assert (unfolded >= 0).all()
 
 
+def test_a_pattern_is_unfolded_alike_alone_and_among_others():
+    operator = BinOperator(Detector((24, 24), (11.5, 11.5), np.eye(2)), PolarGrid(12.0, 8, 16))
+    index = np.hypot(*(np.indices((24, 24)) - 11.5))
+    disc = torch.from_numpy(np.where(index < 4.3, 300.0, 1.0))[None].float()
+    smooth = torch.full((20, 24, 24), 3.0)
+    bins = operator(torch.cat([disc, smooth]))
+    together, alone = operator.unfold(bins)[0], operator.unfold(bins[:1])[0]
+    torch.testing.assert_close(together, alone)
+    assert (alone - operator.render(bins[:1])[0]).abs().max() > 10
+
+
 def test_rates_below_zero_upset_no_unfolding():
     # Decoders overshoot there; the ratios of the steps then grew without bound.
     operator = BinOperator(detector(), PolarGrid(15.0, 10, 32))

@@ -329,13 +329,16 @@ class BinOperator:
         polar = polar.clamp(min=0)
         frames = self.render(polar)
         within = self.render(self.area[None]).clamp(min=1e-9)
+        left = torch.arange(len(polar), device=polar.device)
         for _ in range(MOST_STEPS):
-            bins = self(frames)
-            misfit = (bins - polar).square() / (polar + 1)
-            if misfit[:, self.weight > 0].mean() < SHARP:
+            bins, wanted = self(frames[left]), polar[left]
+            misfit = ((bins - wanted).square() / (wanted + 1))[:, self.weight > 0].mean(dim=1)
+            blurred = misfit >= SHARP
+            if not bool(blurred.any()):
                 break
-            ratio = torch.where(bins > 0, polar / bins, 1.0)
-            frames = frames * self.render(ratio * self.area) / within
+            left, bins, wanted = left[blurred], bins[blurred], wanted[blurred]
+            ratio = torch.where(bins > 0, wanted / bins, 1.0)
+            frames[left] *= self.render(ratio * self.area) / within
         return frames
 
 

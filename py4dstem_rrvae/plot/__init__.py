@@ -5,7 +5,7 @@ Built on `Figure` alone: no window opens and pyplot's state stays as it was.
 """
 
 from .colours import FOLD_COLOURS, UNDEFINED, cyclic_colours
-from .figures import maps_figure, profiles_figure
+from .figures import map_panels, maps_figure, profiles_figure
 from .latent_dims import latent_dims_figure
 from .manifold import manifold_figure
 from .panels import scale_bar
@@ -16,6 +16,7 @@ __all__ = [
     "cyclic_colours",
     "latent_dims_figure",
     "manifold_figure",
+    "map_panels",
     "maps_figure",
     "profiles_figure",
     "scale_bar",

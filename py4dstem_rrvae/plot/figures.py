@@ -63,16 +63,16 @@ def maps_figure(
     shapes = {map_.values.shape for map_ in maps.values()}
     if maps and (len(shapes) != 1 or len(min(shapes)) != 2):
         raise ValueError(f"maps must be 2-D of one shape; got {sorted(shapes)}")
-    panels = _panels(maps, collapsed, repeatability)
-    if not panels:
+    drawn = map_panels(maps, collapsed, repeatability)
+    if not drawn:
         raise ValueError(
             f"maps must hold one of com_x with com_y, dpc_phase, phase, z1, angle, fold, error, "
             f"anomaly, rotation_2, mirror_score; "
             f"got {', '.join(maps) or 'none'}"
         )
     rows, columns = min(shapes)
-    figure, axes = _grid(len(panels), rows * pixel_ratio / columns)
-    for ax, (name, draw) in zip(axes, panels.items(), strict=True):
+    figure, axes = _grid(len(drawn), rows * pixel_ratio / columns)
+    for ax, (name, draw) in zip(axes, drawn.items(), strict=True):
         draw(ax)
         ax.set_aspect(pixel_ratio)
         ax.set_title(name, fontsize=10)
@@ -84,10 +84,12 @@ def maps_figure(
     return figure
 
 
-def _panels(
-    maps: Mapping[str, LatentMap], collapsed: Container[str], repeatability: Sequence[float]
+def map_panels(
+    maps: Mapping[str, LatentMap],
+    collapsed: Container[str] = (),
+    repeatability: Sequence[float] = (),
 ) -> dict[str, Callable[[Axes], None]]:
-    """Title of each panel, in order, and what draws it."""
+    """Title of each panel of `maps_figure`, in order, and what draws the map into given axes."""
     panels: dict[str, Callable[[Axes], None]] = {}
     if "com_x" in maps and "com_y" in maps:
         x, y = maps["com_x"], maps["com_y"]

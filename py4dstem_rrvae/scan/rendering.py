@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..detector.intensity import COUNTED
-from ..detector.transform import BinTransform
 from ..threads import torch_as_it_comes
 from ..training.fitted import Fitted
 from .encoding import CHUNK
@@ -23,7 +21,7 @@ def render(
     fitted: Fitted, z: NDArray[Any], theta: NDArray[Any], mirrored: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Expected patterns (n, H, W) of latents ``z (n, d)`` at the model's turns ``theta (n,)``."""
-    operator = BinTransform(replace(fitted.detector, mask=None), fitted.grid)
+    operator = fitted.renderer
     independent = operator.dof / operator.grid.shape[1]
     gain = fitted.intensity.gain
 

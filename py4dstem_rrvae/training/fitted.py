@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
-from ..detector.bins import Detector, Grid
+from ..detector.bins import BinOperator, Detector, Grid
 from ..detector.fine_mean import FineMean
 from ..detector.intensity import Intensity
 from ..detector.response import Response
@@ -51,3 +53,12 @@ class Fitted:
     mean: FineMean | None = None
     seed: int | None = None
     n_features: int | None = None
+
+    @cached_property
+    def renderer(self) -> BinOperator:
+        """What spreads decoded bins over the pixels of the whole detector; made on first use."""
+        return BinOperator(replace(self.detector, mask=None), self.grid)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The renderer is large, and made again where it is wanted."""
+        return {name: value for name, value in vars(self).items() if name != "renderer"}

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The attached maps of a data cube, to touch in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from ..estimator import RRVAE
+from ..explore import Explorer
+from ..explore.words import Scale
+from . import _models, _py4dstem_tree, py4dstem
+from ._py4dstem_tree import ABOUT_FIT
+
+if TYPE_CHECKING:
+    from py4DSTEM import DataCube
+
+
+def explore(
+    datacube: DataCube,
+    model: RRVAE | str | PathLike[str] | None = None,
+    *,
+    latents: Sequence[int] | None = None,
+) -> Explorer:
+    """Maps, latent plane and patterns of a data cube, to click and drag in a notebook.
+
+    Parameters
+    ----------
+    datacube
+        With maps of `fit` or `encode`; its data are read one pattern at a time, never written.
+    model
+        That gave the maps, or the path of its file; None shows no decoded patterns.
+    latents
+        Numbers, from 1, of the two latents of the plane; None takes the first two that live.
+
+    Raises
+    ------
+    ImportError
+        If the widgets are missing.
+    TypeError, ValueError
+        If no latent maps are attached, they are not of this scan, the model has other latents, or
+        the file behind the data is closed.
+    """
+    source = py4dstem.frames(datacube)
+    node = py4dstem._node(datacube)
+    if node is None or ABOUT_FIT not in _py4dstem_tree.kinds(node):
+        raise ValueError("the datacube has no latent maps to explore: call fit or encode first")
+    _py4dstem_tree.check_fresh(datacube, node)
+    codes, collapsed = _py4dstem_tree.codes(node)
+    about = node.metadata[ABOUT_FIT]
+    calibration = datacube.calibration
+    return Explorer(
+        source.patterns,
+        codes,
+        model=None if model is None else _models.trained(model),
+        maps={name: _py4dstem_tree.latent_map(node, name) for name in _py4dstem_tree.names(node)},
+        collapsed=collapsed,
+        latents=latents,
+        rescale=about["background"] == "refit",
+        scale=Scale(calibration.get_R_pixel_size(), calibration.get_R_pixel_units()),
+        repeatability=about["repeatability"],
+    )
