@@ -38,7 +38,6 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
 ]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 exclude_patterns = ["**/.ipynb_checkpoints"]
@@ -84,7 +83,6 @@ python_use_unqualified_type_names = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
-viewcode_line_numbers = True
 
 # Every link that a page makes must lead somewhere. Not so names in single backticks in docstrings
 # (parameters, names of others) and types, which belong to other packages.
@@ -98,12 +96,20 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"text": "py4dstem_rrvae"},
     "navbar_align": "left",
+    "header_links_before_dropdown": 8,
     "show_nav_level": 1,
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
+}
+html_sidebars = {
+    page: []
+    for page in (
+        *("index", "install", "own_data", "model", "maps", "figures_of_merit"),
+        *("changelog", "contributing"),
+    )
 }
 html_static_path = ["_static"]
 html_css_files = ["docs.css"]
@@ -150,7 +156,9 @@ def show_accessors() -> None:
     for host, owner in (("py4DSTEM", "DataCube"), ("hyperspy.signals", "BaseSignal")):
         cls = getattr(importlib.import_module(host), owner)
         module, _, name = inspect.getattr_static(cls, "rrvae").target.partition(":")
-        cls.rrvae = getattr(importlib.import_module(module), name)
+        accessor = getattr(importlib.import_module(module), name)
+        accessor.__name__ = "rrvae"  # else Sphinx calls it an alias
+        cls.rrvae = accessor
 
 
 def prepare(_: Sphinx, name: str, source: list[str]) -> None:
@@ -167,14 +175,22 @@ def escape_stars(_: Sphinx, _what: str, _name: str, *rest: Any) -> None:
     lines[:] = [line.replace("(*", r"(\*") for line in lines]
 
 
+def without_host(_: Sphinx, _what: str, name: str, *_rest: Any) -> tuple[str, str] | None:
+    """Nobody makes an accessor; it is an attribute."""
+    return ("", "") if name.endswith(".rrvae") else None
+
+
 def link_by_ending(app: Sphinx, _: Any, node: nodes.Element, text: nodes.Node) -> Any:
     """Link what a docstring calls by the end of its name, where one thing alone ends so."""
     if node.get("refdomain") != "py" or node.get("reftype") != "obj":
         return None
     objects = app.env.domains.python_domain.objects
-    ending = "." + node["reftarget"]
-    found = [name for name, entry in objects.items() if name.endswith(ending) and not entry.aliased]
+    target = node["reftarget"]
+    found = [n for n, entry in objects.items() if n.endswith("." + target) and not entry.aliased]
     if len(found) != 1:
+        # What the package offers itself, called by the module that it is made in.
+        found = [f"py4dstem_rrvae.{target.rpartition('.')[-1]}"]
+    if found[0] not in objects or ("." not in target and target not in py4dstem_rrvae.__all__):
         return None
     entry = objects[found[0]]
     uri = app.builder.get_relative_uri(node["refdoc"], entry.docname)
@@ -188,4 +204,5 @@ def setup(app: Sphinx) -> None:
     app.add_directive("command-help", CommandHelp)
     app.connect("source-read", prepare)
     app.connect("autodoc-process-docstring", escape_stars)
+    app.connect("autodoc-process-signature", without_host)
     app.connect("missing-reference", link_by_ending)

@@ -78,7 +78,7 @@ def main() -> None:
     expected = symmetrised(polar(decoded), int(codes.fold[where]))
     log_likelihood = evidence(polar(frames[where].astype(float)), expected)
 
-    figure = Figure(figsize=(13, 7.4), facecolor="white")
+    figure = Figure(figsize=(12, 7.2), facecolor="white")
     grid = figure.add_gridspec(
         2, 4, left=0.06, right=0.945, top=0.86, bottom=0.115, wspace=0.42, hspace=0.72
     )
@@ -108,7 +108,7 @@ def main() -> None:
         fontsize=15,
         y=0.975,
     )
-    figure.savefig(OUT, dpi=110)
+    figure.savefig(OUT, dpi=120)
 
 
 def draw_pattern(ax: Axes, pattern: np.ndarray, title: str, rings: bool = False) -> None:
@@ -259,7 +259,7 @@ def arrows(figure: Figure, top: list[Axes], low: list[Axes]) -> None:
     for right, left in zip(low[:0:-1], low[-2::-1], strict=True):
         arrow(right, (-0.16, 0.5), left, (1.06, 0.5), BACK)
     arrow(top[3], (1.02, 0.5), low[3], (1.02, 0.5), BACK, connectionstyle="arc3,rad=-0.22")
-    arrow(top[1], (1.02, 0.05), low[2], (-0.02, 1.02), IN, lw=1.6)
+    arrow(top[1], (1.02, 0.05), low[2], (-0.03, 0.97), IN, lw=1.6)
     same = {"arrowstyle": "<|-|>", "lw": 1.6, "ls": "--", "connectionstyle": "arc3,rad=0.22"}
     arrow(top[0], (-0.03, 0.4), low[0], (-0.03, 0.6), "0.4", **same)
     figure.text(0.012, 0.48, "the same but for noise", rotation=90, va="center", color="0.3")
