@@ -31,8 +31,8 @@ fast: $(VENV)/ready
 tutorials: $(VENV)/ready
 	$(BIN)/python tutorials/notebooks.py run
 
-# The documentation, in build/docs/html. The notebooks are run once and kept in build/docs/cache until they
-# change; EXECUTE=off leaves them as they are. Nothing is asked of a network.
+# The documentation, in build/docs/html. Each notebook is run once, and kept in build/docs/cache until its cells
+# change (remove that folder after a change of the package); EXECUTE=off leaves them as they are.
 EXECUTE ?= cache
 docs: $(VENV)/ready
 	EXECUTE=$(EXECUTE) PYTHONPATH=$(CURDIR) $(BIN)/python -m sphinx -W --keep-going -n -b html \
