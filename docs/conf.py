@@ -59,7 +59,7 @@ CONTENTS = {
 }
 INTO_TUTORIALS = re.compile(r"(?<=[(])[.][.]/((?:[.][.]/)*)tutorials/(?=[\w/]+[.](?:md|ipynb)\b)")
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
 suppress_warnings = ["mystnb.unknown_mime_type"]
@@ -70,6 +70,8 @@ nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_execution_excludepatterns = ["*.md"]
 nb_merge_streams = True
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # they would come from a network
 
 # Words in single backticks of docstrings are names; those that are documented become links.
 default_role = "py:obj"

@@ -171,11 +171,13 @@ class Links(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.links, self.places = [], set()
+        self.links, self.loaded, self.places = [], [], set()
         self.feed(text)
 
-    def handle_starttag(self, _, attrs):
+    def handle_starttag(self, tag, attrs):
         found = dict(attrs)
+        if tag in ("script", "link", "img") and found.get("rel") not in ("canonical", "search"):
+            self.loaded += [found[key] for key in ("href", "src") if found.get(key)]
         self.links += [found[key] for key in ("href", "src") if found.get(key)]
         self.places |= {found[key] for key in ("id", "name") if found.get(key)}
 
@@ -200,6 +202,7 @@ def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(tmp_path
         if "_static" not in path.parts
     }
     for path, page in pages.items():
+        assert [link for link in page.loaded if re.match(r"(https?:)?//", link)] == []
         for link in page.links:
             if re.match(r"\w+:", link) or link == "#":
                 continue
