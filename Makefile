@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast tutorials lint audit peers clean
+.PHONY: demo test fast tutorials docs lint audit peers clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[py4dstem,hyperspy,live,explore,simulate,tutorials,dev]"
+		--editable ".[py4dstem,hyperspy,live,explore,simulate,tutorials,docs,dev]"
 	# numba's cache is filled by one process; tests that raced for it crashed, then and later.
 	$(BIN)/python -c "import pyxem.signals, orix.quaternion.symmetry"
 	touch $@
@@ -32,6 +32,13 @@ fast: $(VENV)/ready
 tutorials: $(VENV)/ready
 	$(BIN)/python tutorials/notebooks.py run
 
+# The documentation, in build/docs/html. Each notebook is run once, and kept in build/docs/cache until its cells
+# change (remove that folder after a change of the package); EXECUTE=off leaves them as they are.
+EXECUTE ?= cache
+docs: $(VENV)/ready
+	EXECUTE=$(EXECUTE) PYTHONPATH=$(CURDIR) $(BIN)/python -m sphinx -W --keep-going -n -b html \
+		-d build/docs/doctrees docs build/docs/html
+
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,4 +56,4 @@ peers:
 	$(PYTHON) -m benchmarks.peers.install .venv-peers
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit .venv-peers rrvae_demo
+	rm -rf $(VENV) $(VENV)-audit .venv-peers rrvae_demo build/docs docs/tutorials

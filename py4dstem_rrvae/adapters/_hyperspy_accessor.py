@@ -121,7 +121,7 @@ class SignalAccessor:
         return self._symmetry
 
     def anomaly(self, *, neighbourhood: float = 0.0) -> LatentMap1D | LatentMap2D:
-        """How unusual each pattern is; see `_hyperspy_anomaly.anomaly`.
+        """How unusual each pattern is; see `py4dstem_rrvae.anomaly`.
 
         Raises
         ------
@@ -134,13 +134,13 @@ class SignalAccessor:
         return found
 
     def smooth_angle(self, sigma: float = 1.0) -> LatentMap1D | LatentMap2D:
-        """The angle averaged over its neighbourhood; see `_hyperspy_angles.smooth_angle`."""
+        """The angle averaged over its neighbourhood; see `py4dstem_rrvae.smooth_angle`."""
         found = _hyperspy_angles.smooth_angle(self.host, self._latest(), sigma)
         self._derived["angle_smoothed"] = found
         return found
 
     def unwrap_angle(self, mask: ArrayLike | None = None) -> LatentMap1D | LatentMap2D:
-        """The angle without jumps by whole periods; see `_hyperspy_angles.unwrap_angle`."""
+        """The angle without jumps by whole periods; see `py4dstem_rrvae.unwrap_angle`."""
         found = _hyperspy_angles.unwrap_angle(self.host, self._latest(), mask)
         self._derived["angle_unwrapped"] = found
         return found

@@ -87,11 +87,11 @@ class DataCubeAccessor:
         return py4dstem.anomaly(self.host, neighbourhood=neighbourhood)
 
     def smooth_angle(self, sigma: float = 1.0) -> RealSlice:
-        """Attach the angle averaged over `sigma` positions; see `_py4dstem_angles`."""
+        """Attach the angle averaged over `sigma` positions; see `py4dstem_rrvae.smooth_angle`."""
         return _py4dstem_angles.smooth_angle(self.host, sigma)
 
     def unwrap_angle(self, mask: ArrayLike | None = None) -> RealSlice:
-        """Attach the angle without jumps by whole periods; see `_py4dstem_angles`."""
+        """Attach the angle without jumps by whole periods; see `py4dstem_rrvae.unwrap_angle`."""
         return _py4dstem_angles.unwrap_angle(self.host, mask)
 
     def plot(self) -> Figure:

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines that the README and the pages of `docs` show, and what they take for granted."""
+
+import io
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import h5py
+import hyperspy.api as hs
+import matplotlib.pyplot as plt
+import numpy as np
+import py4DSTEM
+import pytest
+
+from py4dstem_rrvae import RRVAE, synthetic
+
+ROOT = Path(__file__).parent.parent
+SIDE, SIZE = 12, 24
+CENTER = ((SIZE - 1) / 2, (SIZE - 1) / 2)
+
+
+def blocks(path, language="python"):
+    """Fenced blocks of a page in one language."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.S | re.M)
+
+
+def patterns(seed=0):
+    """Counts as cameras record them, (12, 12, 24, 24)."""
+    frames = synthetic.lobes(SIDE**2, size=SIZE, counts=3000, random_state=seed).frames
+    return frames.reshape(SIDE, SIDE, SIZE, SIZE)
+
+
+def cube_of(frames, q_per_pixel=0.05):
+    cube = py4DSTEM.DataCube(frames.copy())
+    cube.calibration.set_R_pixel_size(0.5)
+    cube.calibration.set_R_pixel_units("nm")
+    cube.calibration.set_Q_pixel_size(q_per_pixel)
+    cube.calibration.set_Q_pixel_units("A^-1")
+    cube.calibration.set_QR_rotation(0.0)
+    cube.calibration.set_QR_flip(False)
+    cube.calibration.set_origin(tuple((n - 1) / 2 for n in frames.shape[-2:]))
+    return cube
+
+
+def signal_of(frames):
+    signal = hs.signals.Signal2D(frames.copy())
+    for axis in signal.axes_manager.navigation_axes:
+        axis.scale, axis.units = 0.5, "nm"
+    for axis in signal.axes_manager.signal_axes:
+        axis.scale, axis.offset, axis.units = 0.05, -0.05 * (SIZE - 1) / 2, "1/A"
+    signal.set_signal_type("electron_diffraction")
+    return signal
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory):
+    """A model of a few steps, in a file."""
+    path = tmp_path_factory.mktemp("model") / "model.rrvae"
+    options = {"max_epochs": 4, "random_state": 0, "progress": False}
+    RRVAE(2, **options).fit(cube_frames()).save(path)
+    return path
+
+
+def cube_frames():
+    from py4dstem_rrvae.adapters import py4dstem
+
+    return py4dstem.frames(cube_of(patterns()))
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch, model_file):
+    """Files in the working folder, and what the pages take for granted."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plt, "show", lambda *_: None)
+    frames = patterns()
+    py4DSTEM.save("scan.h5", cube_of(frames), mode="o")
+    signal_of(frames).save("scan.zspy")
+    np.save("scan.npy", frames)
+    frames.tofile("scan.raw")
+    with h5py.File("camera.h5", "w") as file:
+        file.create_dataset("entry/data", data=frames, chunks=(4, 4, SIZE, SIZE))
+    Path("model.rrvae").write_bytes(model_file.read_bytes())
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[:, 1:] = True
+    coarse = frames.reshape(SIDE, SIDE, SIZE // 2, 2, SIZE // 2, 2).sum(axis=(3, 5))
+    yield {
+        "datacube": cube_of(frames),
+        "other_datacube": cube_of(patterns(1)),
+        "coarse_datacube": cube_of(coarse, 0.1),
+        "signal": signal_of(frames),
+        "frames": frames,
+        "other_frames": patterns(1),
+        "simulated": (frames + 0.1) / 3000,
+        "inside": inside,
+        "py4DSTEM": py4DSTEM,
+        "angle": np.zeros((SIDE, SIDE)),
+        "fold": np.full((SIDE, SIDE), 6),
+    }
+    plt.close("all")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Training stops after some steps, unless the lines say how long it is to last."""
+    whole = RRVAE.fit
+
+    def fit(self, frames, y=None):
+        asked = self.max_epochs
+        self.max_epochs = asked or 20
+        try:
+            return whole(self, frames, y)
+        finally:
+            self.max_epochs = asked
+
+    monkeypatch.setattr(RRVAE, "fit", fit)
+
+
+def run(block, names, page):
+    """Run lines; what they print is what stands behind ``# ->``."""
+    told = io.StringIO()
+    with redirect_stdout(told):
+        exec(compile(block, page, "exec"), names)
+    printed = told.getvalue().splitlines()
+    for expected in re.findall(r"^print\(.*\)  # -> (.*)$", block, flags=re.M):
+        assert expected in printed, f"{page} says {expected}; printed was {printed}"
