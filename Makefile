@@ -1,9 +1,11 @@
 # The two commands of the README. Each sets up what it needs in .venv, once.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+# Where programs of an environment lie; Windows has a word of its own.
+PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(PROGRAMS)
 
-.PHONY: demo test fast tutorials docs lint audit peers clean
+.PHONY: demo test fast tutorials docs lint oldest newest numpy2 dist tag audit peers clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +45,38 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+# The tests to run often with other versions, in environments of their own: the oldest that pyproject.toml
+# allows, the newest, and the newest without py4DSTEM, which needs numpy < 2. The oldest leave no room for
+# simulators and notebooks, and what they are built on warns of them, which is no error there.
+oldest: INSTALL := --constraint constraints-oldest.txt --editable ".[py4dstem,hyperspy,live,plot,tests]"
+oldest: TESTS = $(shell grep -LE 'abtem|simulate|jupytext|skimage|explore|sphinx' tests/test_*.py)
+oldest: WARNINGS := -W default
+newest: INSTALL := --editable ".[py4dstem,hyperspy,live,explore,simulate,tutorials,docs,dev]"
+newest: TESTS := tests
+numpy2: INSTALL := --editable ".[hyperspy,live,explore,simulate,tutorials,docs,dev]" "numpy>=2"
+numpy2: TESTS = $(shell grep -LE 'py4DSTEM|py4dstem_scans' tests/test_*.py)
+oldest newest numpy2:
+	$(PYTHON) -m venv $(VENV)-$@
+	$(VENV)-$@/$(PROGRAMS)/python -m pip install --quiet --upgrade pip
+	$(VENV)-$@/$(PROGRAMS)/python -m pip install --quiet $(INSTALL)
+	$(VENV)-$@/$(PROGRAMS)/python -c "import pyxem.signals, orix.quaternion.symmetry"
+	$(VENV)-$@/$(PROGRAMS)/python -m pytest -q -n auto -m "not slow" $(WARNINGS) $(TESTS)
+
+# Source and wheel in dist/, as PyPI gets them.
+dist:
+	$(PYTHON) -m venv $(VENV)-dist
+	$(VENV)-dist/$(PROGRAMS)/python -m pip install --quiet "build>=1.2" "twine>=6.1"
+	rm -rf dist
+	$(VENV)-dist/$(PROGRAMS)/python -m build
+	$(VENV)-dist/$(PROGRAMS)/python -m twine check --strict dist/*
+
+# Whether everything that names a version agrees with a tag: make tag TAG=v0.1.0
+tag:
+	$(PYTHON) tools/tag.py "$(TAG)"
 
 # Known weaknesses of what is installed; asks the public lists.
 audit: $(VENV)/ready
@@ -56,4 +90,4 @@ peers:
 	$(PYTHON) -m benchmarks.peers.install .venv-peers
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit .venv-peers rrvae_demo build/docs docs/tutorials
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-oldest $(VENV)-newest $(VENV)-numpy2 $(VENV)-dist .venv-peers rrvae_demo dist build/docs docs/tutorials

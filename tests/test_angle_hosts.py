@@ -11,8 +11,8 @@ from py4dstem_scans import LEARNED, SCAN, data_cube
 from py4dstem_rrvae import RRVAE, smooth_angle, unwrap_angle
 from py4dstem_rrvae.adapters import hyperspy, py4dstem
 from py4dstem_rrvae.adapters import hyperspy_signals as signals
-from py4dstem_rrvae.maps import LatentMap, period_of
 from py4dstem_rrvae.maps.angle import smoothed_map, unwrapped_map
+from py4dstem_rrvae.maps.latent import LatentMap, period_of
 
 RAMP = 0.1 * np.arange(48).reshape(6, 8)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """HyperSpy's own `decomposition` with the model as its algorithm."""
 
+import hyperspy
 import hyperspy.api as hs
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ hs.preferences.GUIs.warn_if_guis_are_missing = False
 SCAN = (8, 10)
 QUICK = SHORT | {"max_epochs": 8}
 LEARNED = QUICK | {"max_epochs": 15, "batch_size": 16}
+EARLIER = tuple(map(int, hyperspy.__version__.split(".")[:2])) < (2, 5)
+LAZY = pytest.param(True, marks=pytest.mark.skipif(EARLIER, reason="HyperSpy has it from 2.5 on"))
+eager_and_lazy = pytest.mark.parametrize("lazy", [False, LAZY])
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def signal(lobes):
     return Signal2D(lobes.frames.reshape(*SCAN, 16, 16).astype("float32"))
 
 
-@pytest.mark.parametrize("lazy", [False, True])
+@eager_and_lazy
 def test_loadings_are_z_and_factors_are_decoded_patterns(lazy, signal, lobes):
     before = signal.data.copy()
     host = signal.as_lazy() if lazy else signal
@@ -56,7 +60,7 @@ def test_a_decoded_pattern_looks_like_the_data(signal, lobes):
         assert factor.sum() == pytest.approx(mean.sum(), rel=0.2)
 
 
-@pytest.mark.parametrize("lazy", [False, True])
+@eager_and_lazy
 def test_navigation_masks_are_the_host_s(lazy, signal):
     """NumPy masks are (x, y) and signals (y, x); True is left out."""
     out = np.zeros(SCAN, dtype=bool)
@@ -71,7 +75,7 @@ def test_navigation_masks_are_the_host_s(lazy, signal):
             np.testing.assert_array_equal(z[~out], kept.transform(signal.data[~out]))
 
 
-@pytest.mark.parametrize("lazy", [False, True])
+@eager_and_lazy
 def test_signal_masks_are_the_host_s(lazy, signal):
     out = np.zeros((16, 16), dtype=bool)
     out[2:5, 9] = True
@@ -150,6 +154,14 @@ def test_the_accessor_refuses_unequal_pixels(signal):
     signal.axes_manager.signal_axes[0].scale = 2.0
     with pytest.raises(ValueError, match=r"knows square pixels only; .*\[1\.0, 2\.0\]"):
         signal.rrvae.decomposition(**QUICK)
+
+
+@pytest.mark.parametrize("version", ["2.2.0", "2.4.0.dev0", "2.4.1"])
+def test_lazy_signals_need_a_newer_host(version, signal, monkeypatch):
+    monkeypatch.setattr(hyperspy, "__version__", version)
+    with pytest.raises(ValueError, match=rf"needs HyperSpy 2\.5; got {version} \(signal\.rrvae"):
+        signal.as_lazy().rrvae.decomposition(**QUICK)
+    signal.rrvae.decomposition(**QUICK)
 
 
 def test_an_oblong_detector_needs_its_shape(lobes):

@@ -57,11 +57,15 @@ def test_maps_reopen_without_this_package(ending, maps, tmp_path):
     program = f"""
 import importlib.metadata, sys, warnings
 warnings.simplefilter("ignore")
+try:
+    import importlib_metadata  # which earlier hosts ask
+except ImportError:
+    importlib_metadata = importlib.metadata
 every = importlib.metadata.entry_points
 def others(**which):
     found = every(**which)
     return [e for e in found if "rrvae" not in e.value] if which else found
-importlib.metadata.entry_points = others
+importlib.metadata.entry_points = importlib_metadata.entry_points = others
 sys.modules["py4dstem_rrvae"] = None
 import hyperspy.api as hs, numpy as np
 found = hs.load({str(path)!r})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from py4dstem_rrvae import Codes, latent_maps
-from py4dstem_rrvae.maps import codes_of, period_of
+from py4dstem_rrvae.maps.latent import codes_of, period_of
 
 SCAN = (5, 6)
 

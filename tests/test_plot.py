@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib_scalebar.scalebar import ScaleBar
 
-from py4dstem_rrvae.maps import LatentMap, period_of
+from py4dstem_rrvae.maps.latent import LatentMap, period_of
 from py4dstem_rrvae.plot import UNDEFINED, cyclic_colours, maps_figure
 
 SCAN = (12, 20)

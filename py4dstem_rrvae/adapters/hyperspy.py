@@ -14,6 +14,7 @@ from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import hyperspy
 import hyperspy.api as hs
 import numpy as np
 from hyperspy.signals import BaseSignal, Signal2D
@@ -299,7 +300,7 @@ def decomposition(
     ----------
     signal
         Not changed but for `learning_results`. HyperSpy decomposes floats alone: other data are
-        seen as float32 meanwhile (lazily where they are lazy).
+        seen as float32 meanwhile (lazily where they are lazy). Lazy signals need HyperSpy 2.5.
     navigation_mask, signal_mask
         True = left out, as HyperSpy has it. As NumPy arrays the first is (x, y), the second
         (ky, kx); signals are (x, y | ) and ( | kx, ky).
@@ -318,6 +319,11 @@ def decomposition(
     TypeError, ValueError
         If the data, the axes or an option cannot be used.
     """
+    if signal._lazy and tuple(map(int, hyperspy.__version__.split(".")[:2])) < (2, 5):
+        raise ValueError(
+            f"decomposition of lazy signals needs HyperSpy 2.5; got {hyperspy.__version__} "
+            "(signal.rrvae.fit takes them)"
+        )
     source = frames(signal)
     if not np.array_equal(source.matrix, source.matrix[0, 0] * np.eye(2)):
         raise ValueError(
