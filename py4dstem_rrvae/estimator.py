@@ -9,11 +9,11 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -91,7 +91,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         "linear" or "log".
     gain, offset : float or None
         Detector units per electron, and of a pixel that no electron hit. None: found from the
-        noise of the patterns (`detector.response`), see `response_`; 1 and 0 for counts.
+        noise of the patterns, see `response_`; 1 and 0 for counts.
     background
         What is fixed to the detector and takes no part in turns: "auto", what a round pattern with
         the rings of the scan's mean leaves on the detector ("radial" is the same; "coordinate"
@@ -111,8 +111,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Patterns drawn for training at most; fewer where the centre is unknown, or patterns come
         through `partial_fit`, and they would take more than 256 MiB.
     max_epochs, batch_size, learning_rate, beta
-        See `training.loop.Schedule`. Epochs of None are as many as make 1,000 steps; for
-        "coordinate" 45, or as many as make 1,200. A rate of None is 8e-3, for "coordinate" 1e-3.
+        Passes over the sample at most, patterns per step, largest learning rate of Adam, and weight
+        of the KL divergence. Epochs of None are as many as make 1,000 steps; for "coordinate" 45,
+        or as many as make 1,200. A rate of None is 8e-3, for "coordinate" 1e-3.
         With "polar" and square roots of counts, every step adds noise to its patterns: as strong as
         their own where there are n = 300 or fewer, else 300/n as strong.
     schedule
@@ -153,8 +154,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         latent_dim: int = 2,
         *,
         architecture: Architecture = "polar",
-        center: Any = None,
-        mask: Any = None,
+        center: ArrayLike | Literal["refine", "each"] | None = None,
+        mask: ArrayLike | None = None,
         intensity: str = "counts",
         gain: float | None = None,
         offset: float | None = None,
@@ -486,7 +487,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _source(self, frames: Any) -> Frames:
         check_open(frames)
-        frames = unflatten(frames, self.signal_shape, self.mask)
+        mask = None if self.mask is None else np.asarray(self.mask)
+        frames = unflatten(frames, self.signal_shape, mask)
         center = None if isinstance(self.center, str) else self.center
         return Frames.of(frames, center=center, mask=self.mask)
 

@@ -46,7 +46,7 @@ ROOMS = {
     "": "_accessor _version codes scan estimator selection maps symmetry datasets",
 }
 # Parts that all adapters share.
-SHARED = {"_models", "_outputs", "_fingerprint"}
+SHARED = {"_models", "_outputs", "_fingerprint", "_docstrings"}
 # Modules outside the package and the only modules (regular expressions) that may import them.
 ONLY = {
     "py4DSTEM": r"adapters\.py4dstem|adapters\._py4dstem_files",

@@ -13,7 +13,11 @@ import pytest
 from py4dstem_rrvae import RRVAE, synthetic
 from py4dstem_rrvae.training.loop import _Loop
 
-START = "import sys; from py4dstem_rrvae.cli import main; sys.exit(main())"
+# What a shell starts in the background ignores interrupts, and so would its children.
+START = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from py4dstem_rrvae.cli import main; sys.exit(main())"
+)
 FRAMES = synthetic.lobes(300, size=24).frames
 OPTIONS = {"random_state": 0, "progress": False, "device": "cpu"}
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _fingerprint, _hyperspy_angles, _hyperspy_anomaly, _hyperspy_axes, hyperspy
+from ._docstrings import documented
 
 if TYPE_CHECKING:
     from hyperspy.signals import BaseSignal
@@ -51,6 +52,9 @@ class SignalAccessor:
             )
         return self._maps.model
 
+    @documented(
+        hyperspy.fit, ("maps = signal.rrvae.fit(latent_dim=2, random_state=0)\nmaps['z1'].plot()")
+    )
     def fit(
         self,
         *,
@@ -73,6 +77,7 @@ class SignalAccessor:
         self._note("maps")
         return self._maps
 
+    @documented(hyperspy.encode, "maps = other_signal.rrvae.encode('graphene.rrvae')")
     def encode(
         self,
         model: RRVAE | str | PathLike[str],
@@ -93,6 +98,7 @@ class SignalAccessor:
         self._note("maps")
         return self._maps
 
+    @documented(hyperspy.compare, "signal.rrvae.compare()['com_x'].plot()")
     def compare(
         self, *, method: str = "kottler", mask: NDArray[np.bool_] | None = None
     ) -> dict[str, BaseSignal]:
@@ -101,6 +107,7 @@ class SignalAccessor:
         self._note("comparison")
         return self._comparison
 
+    @documented(hyperspy.symmetry, "signal.rrvae.symmetry()['rotation_6'].plot()")
     def symmetry(
         self,
         *,
@@ -120,6 +127,7 @@ class SignalAccessor:
         self._note("symmetry")
         return self._symmetry
 
+    @documented(_hyperspy_anomaly.anomaly, "signal.rrvae.anomaly(neighbourhood=3).plot()")
     def anomaly(self, *, neighbourhood: float = 0.0) -> LatentMap1D | LatentMap2D:
         """How unusual each pattern is; see `py4dstem_rrvae.anomaly`.
 
@@ -133,12 +141,14 @@ class SignalAccessor:
         self._derived["anomaly"] = found
         return found
 
+    @documented(_hyperspy_angles.smooth_angle, "signal.rrvae.smooth_angle(sigma=1.5)")
     def smooth_angle(self, sigma: float = 1.0) -> LatentMap1D | LatentMap2D:
         """The angle averaged over its neighbourhood; see `py4dstem_rrvae.smooth_angle`."""
         found = _hyperspy_angles.smooth_angle(self.host, self._latest(), sigma)
         self._derived["angle_smoothed"] = found
         return found
 
+    @documented(_hyperspy_angles.unwrap_angle, "signal.rrvae.unwrap_angle()")
     def unwrap_angle(self, mask: ArrayLike | None = None) -> LatentMap1D | LatentMap2D:
         """The angle without jumps by whole periods; see `py4dstem_rrvae.unwrap_angle`."""
         found = _hyperspy_angles.unwrap_angle(self.host, self._latest(), mask)
@@ -166,6 +176,7 @@ class SignalAccessor:
                     "or calibrated): call fit or encode again, and compare"
                 )
 
+    @documented(hyperspy.plot, "signal.rrvae.plot().savefig('maps.png')")
     def plot(self, *, index: tuple[int, ...] = ()) -> Figure:
         """Draw what the other methods gave last; see `hyperspy.plot`."""
         self._check("maps", "comparison", "symmetry")
@@ -230,6 +241,7 @@ class SignalAccessor:
             model = latest.model if model is None else model
         return explore(self.host, maps, model, index=index, latents=latents)
 
+    @documented(hyperspy.decomposition, "model = signal.rrvae.decomposition(latent_dim=2)")
     def decomposition(self, **options: Any) -> RRVAE:
         """HyperSpy's decomposition with a model of this signal; see `hyperspy.decomposition`."""
         return hyperspy.decomposition(self.host, **options)

@@ -26,7 +26,13 @@ def smooth_angle(
     maps
         Of `hyperspy.fit` or `hyperspy.encode` on it.
     sigma
-        In scan positions; see `angle_maps.smooth_angle`.
+        Standard deviation of the Gaussian neighbourhood, in scan positions.
+
+    Returns
+    -------
+    LatentMap1D or LatentMap2D, on the axes of the scan
+        Radians in [0, 2 pi / fold), weighted by ``angle_std``, over positions of the same fold; NaN
+        where the angle is.
 
     Raises
     ------
@@ -47,6 +53,12 @@ def unwrap_angle(
         As in `smooth_angle`; no line scan.
     mask
         True where the angle is to be used: an array, or a signal on the scan's axes.
+
+    Returns
+    -------
+    LatentMap2D, on the axes of the scan
+        Radians: the angle plus whole periods, as smooth as these allow within each connected region
+        of one fold; NaN elsewhere.
 
     Raises
     ------

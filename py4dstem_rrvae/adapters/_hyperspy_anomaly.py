@@ -19,6 +19,9 @@ def anomaly(
 ) -> LatentMap1D | LatentMap2D:
     """How far each pattern lies from what is usual in the scan.
 
+    A pattern alone is judged by its live latents and its misfit. Averaged over a good part of a
+    unit cell, the codes of a perfect lattice are constant, and what is not stands out.
+
     Parameters
     ----------
     signal
@@ -26,8 +29,13 @@ def anomaly(
     maps
         Of `hyperspy.fit` or `hyperspy.encode` on it.
     neighbourhood
-        In scan positions; see `anomalies.anomaly`. Along two scan axes; those of a series are not
-        averaged over.
+        Standard deviation, in scan positions, of the Gaussian over which codes are averaged before
+        they are judged; 0 judges each pattern alone.
+
+    Returns
+    -------
+    LatentMap1D or LatentMap2D, on the axes of the scan
+        Robust standard deviations, at least 0.
 
     Raises
     ------

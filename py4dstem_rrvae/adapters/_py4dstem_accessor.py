@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _py4dstem_angles, py4dstem
+from ._docstrings import documented
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +47,13 @@ class DataCubeAccessor:
             )
         return self._model
 
+    @documented(
+        py4dstem.fit,
+        (
+            "maps = datacube.rrvae.fit(latent_dim=2, random_state=0)\n"
+            "maps['z1'].data.shape, maps['z1'].calibration"
+        ),
+    )
     def fit(
         self,
         *,
@@ -58,6 +66,7 @@ class DataCubeAccessor:
         self._model = maps.model
         return maps
 
+    @documented(py4dstem.encode, "maps = other_datacube.rrvae.encode('graphene.rrvae')")
     def encode(
         self, model: RRVAE | str | PathLike[str], *, background: ScanBackground = "refit"
     ) -> py4dstem.Maps:
@@ -66,12 +75,14 @@ class DataCubeAccessor:
         self._model = maps.model
         return maps
 
+    @documented(py4dstem.compare, "datacube.rrvae.compare(energy=60e3)['com_x']")
     def compare(
         self, *, energy: float, max_iter: int = 64, mask: NDArray[np.bool_] | None = None
     ) -> dict[str, RealSlice]:
         """Attach the host's COM and DPC; see `py4dstem.compare`."""
         return py4dstem.compare(self.host, energy=energy, max_iter=max_iter, mask=mask)
 
+    @documented(py4dstem.symmetry, "datacube.rrvae.symmetry()['rotation_6']")
     def symmetry(
         self,
         *,
@@ -82,18 +93,22 @@ class DataCubeAccessor:
         """Attach symmetry scores; see `py4dstem.symmetry`."""
         return py4dstem.symmetry(self.host, kind=kind, background=background, mask=mask)
 
+    @documented(py4dstem.anomaly, "datacube.rrvae.anomaly(neighbourhood=3)")
     def anomaly(self, *, neighbourhood: float = 0.0) -> RealSlice:
         """Attach how unusual each pattern is; see `py4dstem.anomaly`."""
         return py4dstem.anomaly(self.host, neighbourhood=neighbourhood)
 
+    @documented(_py4dstem_angles.smooth_angle, "datacube.rrvae.smooth_angle(sigma=1.5)")
     def smooth_angle(self, sigma: float = 1.0) -> RealSlice:
         """Attach the angle averaged over `sigma` positions; see `py4dstem_rrvae.smooth_angle`."""
         return _py4dstem_angles.smooth_angle(self.host, sigma)
 
+    @documented(_py4dstem_angles.unwrap_angle, "datacube.rrvae.unwrap_angle()")
     def unwrap_angle(self, mask: ArrayLike | None = None) -> RealSlice:
         """Attach the angle without jumps by whole periods; see `py4dstem_rrvae.unwrap_angle`."""
         return _py4dstem_angles.unwrap_angle(self.host, mask)
 
+    @documented(py4dstem.plot, "datacube.rrvae.plot().savefig('maps.png')")
     def plot(self) -> Figure:
         """Draw the attached maps; see `py4dstem.plot`."""
         return py4dstem.plot(self.host)

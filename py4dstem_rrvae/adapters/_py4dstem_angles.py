@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 def smooth_angle(datacube: DataCube, sigma: float = 1.0) -> RealSlice:
     """Attach the angle averaged over its neighbourhood; `fit` and `encode` remove it.
 
-    `sigma` is in scan positions; see `angle_maps.smooth_angle`.
+    Parameters
+    ----------
+    datacube
+        With maps of `fit` or `encode`.
+    sigma
+        Standard deviation of the Gaussian neighbourhood, in scan positions.
+
+    Returns
+    -------
+    RealSlice, shape (Rx, Ry)
+        Radians in [0, 2 pi / fold), weighted by ``angle_std``, over positions of the same fold; NaN
+        where the angle is.
 
     Raises
     ------
@@ -34,7 +45,18 @@ def smooth_angle(datacube: DataCube, sigma: float = 1.0) -> RealSlice:
 def unwrap_angle(datacube: DataCube, mask: ArrayLike | None = None) -> RealSlice:
     """Attach the angle without jumps by whole periods; `fit` and `encode` remove it.
 
-    `mask` is True where the angle is to be used; see `angle_maps.unwrap_angle`.
+    Parameters
+    ----------
+    datacube
+        With maps of `fit` or `encode`.
+    mask : array-like of bool, shape (Rx, Ry), or None
+        True where the angle is to be used.
+
+    Returns
+    -------
+    RealSlice, shape (Rx, Ry)
+        Radians: the angle plus whole periods, as smooth as these allow within each connected region
+        of one fold; NaN elsewhere.
 
     Raises
     ------

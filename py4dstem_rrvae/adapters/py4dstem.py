@@ -235,7 +235,21 @@ def symmetry(
 def anomaly(datacube: DataCube, *, neighbourhood: float = 0.0) -> RealSlice:
     """Attach how unusual each pattern is, from the attached maps; `fit` and `encode` remove it.
 
-    `neighbourhood` is in scan positions; see `anomalies.anomaly`.
+    A pattern alone is judged by its live latents and its misfit. Averaged over a good part of a
+    unit cell, the codes of a perfect lattice are constant, and what is not stands out.
+
+    Parameters
+    ----------
+    datacube
+        With maps of `fit` or `encode`.
+    neighbourhood
+        Standard deviation, in scan positions, of the Gaussian over which codes are averaged before
+        they are judged; 0 judges each pattern alone.
+
+    Returns
+    -------
+    RealSlice, shape (Rx, Ry)
+        Robust standard deviations, at least 0.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def describe(
     """Score how alike each pattern is to itself turned or mirrored.
 
     After Symmetry-STEM (Krajnak and Etheridge, PNAS 117, 27805, 2020), with the share of counting
-    noise taken out where the data are counts: see `symmetry.scores`.
+    noise taken out where the data are counts.
 
     Parameters
     ----------
