@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from py4dstem_rrvae import RRVAE, Frames
 from py4dstem_rrvae.detector.intensity import Intensity
-from py4dstem_rrvae.model.networks import PLACES
+from py4dstem_rrvae.model.networks import SECTORS
 from py4dstem_rrvae.model.rrvae import PolarRRVAE
 from py4dstem_rrvae.scan.binning import Binner
 from py4dstem_rrvae.scan.encoding import CHUNK
@@ -28,7 +28,7 @@ class PlainEncoder(nn.Module):
         self.layers = nn.Sequential(
             features,
             nn.Flatten(),
-            nn.Linear(channels * PLACES, 2 * channels),
+            nn.Linear(channels * SECTORS, 2 * channels),
             nn.GELU(),
             nn.Linear(2 * channels, 2 * latent_dim),
         )

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from py4dstem_rrvae.model import angle
-from py4dstem_rrvae.model.networks import PLACES
+from py4dstem_rrvae.model.networks import SECTORS
 from py4dstem_rrvae.training import loop as training
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -162,7 +162,7 @@ def _network_operations(model: Any) -> tuple[float, float]:
         if isinstance(layer, torch.nn.Linear):
             encode += 2 * layer.weight.numel()
     features = [p for p in model.encoder.features.parameters() if p.ndim > 1]
-    encode += 2 * (PLACES - 1) * sum(p.numel() for p in features)
+    encode += 2 * (SECTORS - 1) * sum(p.numel() for p in features)
     for layer in model.decoder.modules():
         if isinstance(layer, torch.nn.Linear):
             decode += 2 * layer.weight.numel()

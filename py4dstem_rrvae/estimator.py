@@ -28,7 +28,7 @@ from .model.architectures import Architecture, Recipe
 from .model.coordinate import NoiseKind
 from .model.rrvae import Background, LatentModel
 from .options import RandomState, check_options, generator, seeded
-from .scan.adoption import ScanBackground, check_fits, place, refit
+from .scan.adoption import ScanBackground, check_fits, refit, with_model_geometry
 from .scan.binning import Binner
 from .scan.blocks import check_open
 from .scan.encoding import Encoder
@@ -372,7 +372,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f'background must be "stored" or "refit"; got {background!r}')
         known = fitted.detector
         source = Frames.of(unflatten(frames, known.shape, known.mask))
-        source = place(source, fitted, background, self.center)
+        source = with_model_geometry(source, fitted, background, self.center)
         source = self._followed(source, np.random.default_rng(0))
         model = copy.deepcopy(fitted.model)
         intensity = fitted.intensity
@@ -497,7 +497,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return isinstance(self.center, str) and self.center == way
 
     def _followed(self, frames: Frames, rng: np.random.Generator) -> Frames:
-        """Frames with the beam's place in each pattern, where this is asked for."""
+        """Frames with where the beam stands in each pattern, where this is asked for."""
         if not self._asks_center("each"):
             return frames
         progress = "center" if self.progress else None

@@ -143,7 +143,7 @@ def test_the_loss_is_the_published_one(patterns, width):
         x = (less_mean - low) / (high - low)
         mean, log_std = model.encoder(x.flatten(1))
         sample = mean + noise * log_std.exp()
-        decoded = model.decoder(turned_back(model.places, sample[:, 0]), sample[:, 1:])
+        decoded = model.decoder(turned_back(model.points, sample[:, 0]), sample[:, 1:])
         squares = 0.5 * (x.flatten(1) - decoded).square().sum(dim=1)
         turn, latents = Normal(0, log_std[:, 0].exp()), Normal(mean[:, 1:], log_std[:, 1:].exp())
         turn_kl = kl_divergence(turn, Normal(0, width))
@@ -166,7 +166,7 @@ def test_only_learned_noise_follows_the_residual(patterns):
 
 def test_a_radial_start_is_the_mean_over_rings():
     model = new_model(size=21)
-    places = model.places.unflatten(0, (21, 21))
+    places = model.points.unflatten(0, (21, 21))
     radius, angle = places.norm(dim=-1), torch.atan2(places[..., 1], places[..., 0])
     ring = (radius < 0.9) * (1 - radius)
     patterns = (ring * (1 + 0.5 * torch.cos(3 * angle)))[None].repeat(3, 1, 1)

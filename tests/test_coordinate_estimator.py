@@ -56,7 +56,7 @@ def test_published_networks_have_the_published_sizes(few):
         "encoder.layers.2.weight": (128, 128),
         "encoder.mean.weight": (3, 128),
         "encoder.log_std.weight": (3, 128),
-        "decoder.place.weight": (128, 2),
+        "decoder.position.weight": (128, 2),
         "decoder.latent.weight": (128, 2),
         "decoder.layers.1.weight": (128, 128),
         "decoder.layers.3.weight": (128, 128),

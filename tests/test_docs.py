@@ -99,7 +99,7 @@ def anchors(path):
 
 @pytest.mark.parametrize("page", LINKED, ids=name)
 def test_links_within_the_repository_lead_somewhere(page):
-    text = re.sub(r"^```(?!\{).*?^```", "", page.read_text(), flags=re.S | re.M)
+    text = re.sub(r"^ *```(?!\{).*?^ *```", "", page.read_text(), flags=re.S | re.M)
     links = re.findall(r"\]\(([^)\s]+)\)", text)
     links += re.findall(r"^:::\{figure\} (\S+)$", text, flags=re.M)
     for link in links:

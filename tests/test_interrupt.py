@@ -74,12 +74,16 @@ def test_the_command_ends_without_a_file(tmp_path):
         [sys.executable, "-c", START, *words],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while line := command.stdout.readline():
-        if "COM and DPC" in line:
-            break
-    time.sleep(3)
-    command.send_signal(signal.SIGINT)
-    _, said = command.communicate(timeout=60)
+    with command:
+        try:
+            while line := command.stdout.readline():
+                if "COM and DPC" in line:
+                    break
+            time.sleep(3)
+            command.send_signal(signal.SIGINT)
+            _, said = command.communicate(timeout=60)
+        finally:
+            command.kill()
     assert command.returncode == 130
     assert "interrupted; no maps were written" in said
     assert not (tmp_path / "maps.h5").exists()

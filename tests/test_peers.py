@@ -20,7 +20,7 @@ NAMES = {
     "encoder.layers.2": "encoder.dense.2",
     "encoder.mean": "encoder.fc11",
     "encoder.log_std": "encoder.fc12",
-    "decoder.place": "decoder.coord_latent.fc_coord",
+    "decoder.position": "decoder.coord_latent.fc_coord",
     "decoder.latent": "decoder.coord_latent.fc_latent",
     "decoder.layers.1": "decoder.fc_decoder.0",
     "decoder.layers.3": "decoder.fc_decoder.2",
@@ -53,7 +53,7 @@ def ours(theirs):
     for name in own:
         layer, _, kind = name.rpartition(".")
         weight = theirs[f"{NAMES[layer]}.{kind}"]
-        state[name] = weight * FLIP if name == "decoder.place.weight" else weight
+        state[name] = weight * FLIP if name == "decoder.position.weight" else weight
     assert len(own) == sum(name.startswith(("encoder.", "decoder.")) for name in theirs)
     model.load_state_dict(state)
     return model.eval()

@@ -141,7 +141,7 @@ def test_sums_of_parts_are_the_sum(frames, places):
 def test_64_operators_serve_a_beam_that_wanders_far():
     bins = BinTransform(DETECTOR, PolarGrid(12.0, 10, 32), wander=10.0)
     places = origins(2000, 10.0)
-    for place in bins._places(places):
+    for place in bins._beam_positions(places):
         assert place.phase.operator.detector.shape == place.size
     assert bins._phase.cache_info().currsize == 64
 

@@ -16,7 +16,7 @@ from .center import FloatArray
 
 # Parts of a pixel in which the radial profile is held, and in which patterns share a filter, which
 # is exact to first order in what is left.
-STEPS, PLACES = 8, 4
+STEPS, PER_PIXEL = 8, 4
 # Standard deviation, in pixels, by which the profile is smoothed before it is differentiated.
 SMOOTHING = 0.5
 # A disc's edge is used as far as so many pixels, or this share of its radius, beyond half height.
@@ -131,7 +131,7 @@ def _neighbours(value: FloatArray, weight: FloatArray, width: float) -> FloatArr
 
 
 class BeamFinder:
-    """Measures the beam's place in patterns by the edge of its disc, or by the rings about it.
+    """Measures where the beam stands in patterns by the edge of its disc, or by the rings about it.
 
     A shift changes a round pattern by its slope along the shift. This is fitted to each pattern by
     weighted least squares, beside what a slant of the disc's brightness, which fields in the
@@ -228,10 +228,10 @@ class BeamFinder:
         self, patterns: NDArray[np.generic], origins: FloatArray, dark: float, gain: float
     ) -> tuple[FloatArray, FloatArray]:
         """Shifts (n, 2) from ``origins (n, 2)``, in pixels, and their variances (n,)."""
-        nearest = np.rint(origins * PLACES).astype(int)
-        places, which = np.unique(nearest, axis=0, return_inverse=True)
+        nearest = np.rint(origins * PER_PIXEL).astype(int)
+        stands, which = np.unique(nearest, axis=0, return_inverse=True)
         step, variance = np.zeros((len(patterns), 2)), np.full(len(patterns), np.inf)
-        for i, (row, col) in enumerate(places.tolist()):
+        for i, (row, col) in enumerate(stands.tolist()):
             own = np.flatnonzero(which.ravel() == i)
             where, weights, noise = self._filter(row, col)
             if not len(where):
@@ -240,7 +240,7 @@ class BeamFinder:
             strength, *along = (counts @ weights).T
             used = strength > 0
             shift = np.stack(along, axis=1)[used] / strength[used, None]
-            shift = np.clip(shift, -FARTHEST, FARTHEST) + places[i] / PLACES - origins[own[used]]
+            shift = np.clip(shift, -FARTHEST, FARTHEST) + stands[i] / PER_PIXEL - origins[own[used]]
             step[own[used]] = shift
             variance[own[used]] = gain * noise / strength[used]
         return step, variance
@@ -252,7 +252,7 @@ class BeamFinder:
         rows and columns; the noise is the variance of a shift at a strength of 1.
         """
         index = np.stack(np.nonzero(self._kept), axis=1)
-        q = (index - np.array([row, col]) / PLACES) @ self._matrix.T
+        q = (index - np.array([row, col]) / PER_PIXEL) @ self._matrix.T
         radius = np.hypot(*q.T)
         near = (radius < self.reach) & (radius < (len(self.profile) - 1) / STEPS)
         index, q, radius = index[near], q[near], radius[near]
@@ -304,10 +304,10 @@ def _profile(
     n = STEPS * (sum(detector.shape) + 2)
     total, pixels = np.zeros(n), np.zeros(n)
     eighths = np.rint(origins * STEPS).astype(int)
-    places, which = np.unique(eighths, axis=0, return_inverse=True)
-    for i, place in enumerate(places):
+    stands, which = np.unique(eighths, axis=0, return_inverse=True)
+    for i, stand in enumerate(stands):
         own = which.ravel() == i
-        radius = np.hypot(*((index - place / STEPS) @ matrix.T).T)
+        radius = np.hypot(*((index - stand / STEPS) @ matrix.T).T)
         cell = np.minimum(np.rint(radius * STEPS).astype(int), n - 1)
         total += np.bincount(cell, patterns[own][:, kept].sum(axis=0, dtype=float), n)
         pixels += np.bincount(cell, minlength=n) * float(own.sum())

@@ -159,12 +159,12 @@ class PolarGrid:
         flat = radial.astype(int) * self.n_angular + np.rint(angular).astype(int) % self.n_angular
         return flat, radial < self.n_radial
 
-    def places(self) -> NDArray[np.complex128]:
+    def bin_centers(self) -> NDArray[np.complex128]:
         """Middles of the bins (R, A) in units of q, row + i col."""
         radius = (np.arange(self.n_radial) + 0.5) * self.radius_max / self.n_radial
         phi = np.arange(self.n_angular) * (2 * np.pi / self.n_angular)
-        places: NDArray[np.complex128] = radius[:, None] * np.exp(1j * phi)
-        return places
+        centers: NDArray[np.complex128] = radius[:, None] * np.exp(1j * phi)
+        return centers
 
 
 @dataclass(frozen=True)
@@ -204,11 +204,11 @@ class SquareGrid:
         inside = (row >= 0) & (row < self.n) & (col >= 0) & (col < self.n)
         return (row * self.n + col).astype(int), inside
 
-    def places(self) -> NDArray[np.complex128]:
+    def bin_centers(self) -> NDArray[np.complex128]:
         """Middles of the bins (n, n) in units of q, row + i col."""
         middle = ((np.arange(self.n) + 0.5) * 2 / self.n - 1) * self.radius_max
-        places: NDArray[np.complex128] = middle[:, None] + 1j * middle
-        return places
+        centers: NDArray[np.complex128] = middle[:, None] + 1j * middle
+        return centers
 
 
 def _pixels_across(radius: float, detector: Detector) -> float:
@@ -359,8 +359,8 @@ def as_floats(frames: NDArray[np.generic], device: torch.device) -> Tensor:
 
 def center_of_mass(binned: Tensor, grid: Grid) -> Tensor:
     """Centre of mass of ``binned (B, R, A)``, complex (B,): row + i col, in units of q."""
-    place = torch.from_numpy(grid.places()).to(binned.device, torch.complex64)
-    return (binned * place).sum(dim=(1, 2)) / binned.sum(dim=(1, 2)).clamp(min=1e-30)
+    q = torch.from_numpy(grid.bin_centers()).to(binned.device, torch.complex64)
+    return (binned * q).sum(dim=(1, 2)) / binned.sum(dim=(1, 2)).clamp(min=1e-30)
 
 
 def _share_of_pixels(detector: Detector, grid: Grid) -> sparse.csr_matrix:
@@ -391,11 +391,11 @@ def _area_beyond(detector: Detector, grid: Grid) -> FloatArray:
 
 
 def _parts(index: NDArray[np.intp], detector: Detector, split: int) -> FloatArray:
-    """Places in q (n, split^2, 2) of the parts of pixels at ``index (n, 2)``."""
+    """Q (n, split^2, 2) of the parts of pixels at ``index (n, 2)``."""
     part = (np.arange(split) + 0.5) / split - 0.5
     parts = np.stack(np.meshgrid(part, part, indexing="ij"), axis=-1).reshape(-1, 2)
-    places: FloatArray = (index[:, None] + parts - detector.center) @ detector.matrix.T
-    return places
+    q: FloatArray = (index[:, None] + parts - detector.center) @ detector.matrix.T
+    return q
 
 
 def _split_pixels(

@@ -75,15 +75,15 @@ def _meeting_of_edges(
 ) -> tuple[FloatArray, float]:
     """Pixel that most lines along the gradients meet in, and the share of weight that agrees."""
     # The noise of counts is alike everywhere in square roots, and a slant of the disc counts less.
-    place, gradient = _gradients(np.sqrt(np.maximum(pattern, 0)), mask)
-    at, slope = place @ to_q.T, gradient @ np.linalg.inv(to_q)
+    position, gradient = _gradients(np.sqrt(np.maximum(pattern, 0)), mask)
+    at, slope = position @ to_q.T, gradient @ np.linalg.inv(to_q)
     bright = np.array(bright_centroid(pattern, mask))
     if not (slope**2).sum() > 0:
         return bright, 0.0
     starts = (
         to_q @ bright,
         _meeting_point(at, slope, np.ones(len(at))),
-        to_q @ half_turn_center(*_edges(place, gradient, mask)),
+        to_q @ half_turn_center(*_edges(position, gradient, mask)),
     )
     width = max(min(pattern.shape) / 8, PASSING_BY)
     found = [_robust_meeting_point(at, slope, start, width) for start in starts]
@@ -97,9 +97,9 @@ def edges(pattern: FloatArray, mask: Mask) -> tuple[FloatArray, Mask]:
     return _edges(*_gradients(pattern, mask), mask)
 
 
-def _edges(place: FloatArray, gradient: FloatArray, mask: Mask) -> tuple[FloatArray, Mask]:
+def _edges(position: FloatArray, gradient: FloatArray, mask: Mask) -> tuple[FloatArray, Mask]:
     steepness, known = np.zeros(mask.shape), np.zeros(mask.shape, dtype=bool)
-    where = tuple(place.astype(int).T)
+    where = tuple(position.astype(int).T)
     steepness[where], known[where] = np.hypot(*gradient.T), True
     return steepness, known
 
@@ -120,7 +120,7 @@ def _pixel(matrix: FloatArray) -> float:
 
 
 def despiked(pattern: FloatArray, mask: Mask) -> FloatArray:
-    """Median of 3 x 3 pixels, with the nearest kept pixel in place of a masked one."""
+    """Median of 3 x 3 pixels, with the nearest kept pixel in position of a masked one."""
     if not mask.all():
         _, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
         pattern = pattern[tuple(nearest)]
@@ -140,7 +140,7 @@ def bright_centroid(pattern: FloatArray, mask: Mask) -> tuple[float, float]:
 
 
 def _gradients(pattern: FloatArray, mask: Mask) -> tuple[FloatArray, FloatArray]:
-    """Places (n, 2) and gradients (n, 2) of planes fitted to the kept pixels around each pixel."""
+    """Positions and gradients (n, 2) of planes fitted to the kept pixels around each pixel."""
     offset = np.arange(-3, 4)
     bell = np.exp(-0.5 * (offset / 1.0) ** 2)
 
@@ -162,17 +162,17 @@ def _gradients(pattern: FloatArray, mask: Mask) -> tuple[FloatArray, FloatArray]
     return np.argwhere(enough).astype(float), plane[:, 1:]
 
 
-def _meeting_point(place: FloatArray, gradient: FloatArray, weight: FloatArray) -> FloatArray:
+def _meeting_point(position: FloatArray, gradient: FloatArray, weight: FloatArray) -> FloatArray:
     """Point of least weighted squared distance from the lines along the gradients."""
     across = np.stack([-gradient[:, 1], gradient[:, 0]], axis=1)
     normal = (across * weight[:, None]).T @ across
-    right = (across * weight[:, None]).T @ (across * place).sum(axis=1)
+    right = (across * weight[:, None]).T @ (across * position).sum(axis=1)
     point: FloatArray = np.linalg.lstsq(normal, right, rcond=None)[0]
     return point
 
 
 def _robust_meeting_point(
-    place: FloatArray, gradient: FloatArray, start: FloatArray, width: float
+    position: FloatArray, gradient: FloatArray, start: FloatArray, width: float
 ) -> tuple[FloatArray, float]:
     """Meeting point of most of the lines near `start`, and the share of weight that agrees."""
     steepness = np.maximum(np.linalg.norm(gradient, axis=1), 1e-30)
@@ -180,7 +180,7 @@ def _robust_meeting_point(
     point = start
     widths = np.geomspace(width, PASSING_BY, 6).repeat(5)
     for near in widths:
-        distance = (across * (point - place)).sum(axis=1)
+        distance = (across * (point - position)).sum(axis=1)
         say = 1 / (1 + (distance / near) ** 2) ** 2
-        point = _meeting_point(place, gradient, say)
+        point = _meeting_point(position, gradient, say)
     return point, float(np.average(say, weights=steepness**2))

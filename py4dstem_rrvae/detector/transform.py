@@ -72,15 +72,15 @@ class Phase:
         detector, step = self.operator.detector, 1 / STEPS
         row, col = detector.center
         around = [(0, 0), (step, 0), (-step, 0), (0, step), (0, -step)]
-        places = [replace(detector, center=(row + i, col + j)) for i, j in around]
-        here, *beside = self(np.stack([mean.on(place) for place in places]))
+        shifted = [replace(detector, center=(row + i, col + j)) for i, j in around]
+        here, *beside = self(np.stack([mean.on(one) for one in shifted]))
         slopes = [(beside[k] - beside[k + 1]) / (2 * step) for k in (0, 2)]
         return torch.stack([here, *slopes])
 
 
 @dataclass(frozen=True)
-class Place:
-    """Patterns of a block whose beam stands at one place.
+class BeamAt:
+    """Patterns of a block whose beam stands at one position.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Place:
     phase : Phase
         Bins of the window.
     terms : Tensor, shape (n, 3)
-        1, and how far beyond the place each beam stands, in pixels.
+        1, and how far beyond that position each beam stands, in pixels.
     part : (int, int)
         Eighths of a pixel by which the beam stands beyond a pixel's middle.
     """
@@ -232,11 +232,11 @@ class BinTransform:
         if origins is None:
             return ((self._common.bin(frames) - self._dark) * self._flat).to(self.device)
         binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
-        for place in self._places(origins):
-            seen, windows = self._seen(place.corner, place.part), place.window(frames)
+        for beam in self._beam_positions(origins):
+            seen, windows = self._seen(beam.corner, beam.part), beam.window(frames)
             if self.detector.mask is not None:
-                windows = np.where(self._kept_in(place.corner), windows, windows.dtype.type(0))
-            binned[place.own] = place.phase(windows, seen)
+                windows = np.where(self._kept_in(beam.corner), windows, windows.dtype.type(0))
+            binned[beam.own] = beam.phase(windows, seen)
         binned = ((binned - self._dark) * (self._common.weight > 0)).to(self.device)
         return binned if self.mean is None else self.evened(binned, origins)
 
@@ -247,16 +247,16 @@ class BinTransform:
         if origins is None:
             yield slice(None), self._common, frames
             return
-        for place in self._places(origins):
-            yield place.own, self._operator(place), place.window(frames)
+        for beam in self._beam_positions(origins):
+            yield beam.own, self._operator(beam), beam.window(frames)
 
     def sums(self, frames: Frames, origins: FloatArray) -> FineSums:
         """What ``frames (B, H, W)`` add to the scan's mean."""
         total = FineSums.none(radial_cells(self.detector, self.grid.reach))
-        for place in self._places(origins):
-            added = place.window(frames).sum(axis=0, dtype=float).ravel()
-            kept = self._kept_in(place.corner).ravel().astype(float)
-            total += FineSums.of(place.phase.cells, kept * added, kept * float(len(place.own)))
+        for beam in self._beam_positions(origins):
+            added = beam.window(frames).sum(axis=0, dtype=float).ravel()
+            kept = self._kept_in(beam.corner).ravel().astype(float)
+            total += FineSums.of(beam.phase.cells, kept * added, kept * float(len(beam.own)))
         return total
 
     def fine_mean(self, mean: FloatArray) -> FineMean:
@@ -299,22 +299,22 @@ class BinTransform:
         reference = self._reference
         strength = (binned.flatten(1) @ reference.flatten()) / reference.square().sum()
         excess = torch.empty_like(binned)
-        for place in self._places(origins):
-            here = torch.tensordot(place.terms, self._expected(place.phase), dims=1)
-            excess[place.own] = here.to(excess) - reference
+        for beam in self._beam_positions(origins):
+            here = torch.tensordot(beam.terms, self._expected(beam.phase), dims=1)
+            excess[beam.own] = here.to(excess) - reference
         return (binned - strength[:, None, None] * excess * (self.weight > 0)) * flat
 
-    def _places(self, origins: FloatArray) -> Iterator[Place]:
-        """Patterns whose beam stands at one place, to an eighth of a pixel, place by place."""
+    def _beam_positions(self, origins: FloatArray) -> Iterator[BeamAt]:
+        """Patterns whose beam stands at one position, to an eighth of a pixel, in turn."""
         eighths = np.rint(origins * STEPS).astype(int)
-        places, which = np.unique(eighths, axis=0, return_inverse=True)
-        for i, (row, col) in enumerate(places.tolist()):
+        positions, which = np.unique(eighths, axis=0, return_inverse=True)
+        for i, (row, col) in enumerate(positions.tolist()):
             own = np.flatnonzero(which.ravel() == i)
             corner = row // STEPS - self._before[0], col // STEPS - self._before[1]
-            beyond = torch.tensor(origins[own] - places[i] / STEPS, dtype=torch.float32)
+            beyond = torch.tensor(origins[own] - positions[i] / STEPS, dtype=torch.float32)
             terms = torch.cat([torch.ones(len(own), 1), beyond], dim=1)
             part = row % STEPS, col % STEPS
-            yield Place(own, corner, self._size, self._phase(part), terms, part)
+            yield BeamAt(own, corner, self._size, self._phase(part), terms, part)
 
     def _kept_in(self, corner: tuple[int, int]) -> NDArray[np.bool_]:
         """What of the window from a corner on lies on the detector and is not masked."""
@@ -335,12 +335,12 @@ class BinTransform:
         """Where the beam stands in a window."""
         return self._before[0] + part[0] / STEPS, self._before[1] + part[1] / STEPS
 
-    def _operator(self, place: Place) -> BinOperator:
+    def _operator(self, beam: BeamAt) -> BinOperator:
         """Operator of a window that knows what of it is seen."""
-        kept, operator = self._kept_in(place.corner), place.phase.operator
+        kept, operator = self._kept_in(beam.corner), beam.phase.operator
         if kept[operator.used].all():
             return operator
-        center = self._center_in(place.part)
+        center = self._center_in(beam.part)
         return BinOperator(
             Detector(self._size, center, self.detector.matrix, kept), self.grid, self._host
         )

@@ -87,7 +87,7 @@ class CoordinateRRVAE(LatentModel):
         return 1 + self.latent_dim
 
     @property
-    def places(self) -> Tensor:
+    def points(self) -> Tensor:
         """Pixels (n * n, 2), row and column from -1 to 1 at the middles of the outermost."""
         rows, cols = (torch.linspace(-1, 1, n, device=self.weight.device) for n in self.shape)
         return torch.cartesian_prod(rows, cols)
@@ -140,7 +140,7 @@ class CoordinateRRVAE(LatentModel):
     def _ring_mean(self, pattern: Tensor) -> Tensor:
         """Pattern (n, n) with each pixel the mean of its ring, one pixel wide."""
         pitch = 2 / (self.shape[0] - 1)
-        ring = (self.places.norm(dim=-1) / pitch).round().long()
+        ring = (self.points.norm(dim=-1) / pitch).round().long()
         weight = self.weight.flatten()
         total = torch.bincount(ring, weights=weight * pattern.flatten())
         return (total / torch.bincount(ring, weights=weight).clamp(min=1e-9))[ring].view_as(pattern)
@@ -158,7 +158,7 @@ class CoordinateRRVAE(LatentModel):
 
     def decode(self, z: Tensor, theta: Tensor) -> Tensor:
         """Patterns (B, n, n), background apart, of latents (B, d) at the turns theta (B,)."""
-        decoded: Tensor = self.decoder(turned_back(self.places, theta), z)
+        decoded: Tensor = self.decoder(turned_back(self.points, theta), z)
         patterns: Tensor = self.scale * decoded.unflatten(-1, self.shape) + self.offset
         return patterns
 
@@ -261,8 +261,8 @@ class CoordinateRRVAE(LatentModel):
         rings = torch.stack([torch.outer(radius, phi.cos()), torch.outer(radius, phi.sin())], -1)
         # A sum over points stands for one over so many pixels each.
         pixels = (2 * math.pi / ANGLES / RINGS) * radius * (self.shape[0] / 2) ** 2
-        places, size = rings.flatten(0, 1), pixels.sqrt()[:, None]
-        parts = [self.decoder(places.expand(len(b), -1, -1), b) for b in z.split(CHUNK)]
+        points, size = rings.flatten(0, 1), pixels.sqrt()[:, None]
+        parts = [self.decoder(points.expand(len(b), -1, -1), b) for b in z.split(CHUNK)]
         decoded = torch.cat(parts).unflatten(-1, rings.shape[:2]) * self.scale
         # The highest coefficient of an even number of angles has no phase.
         harmonics = torch.fft.rfft(size * decoded / self.noise_variance.sqrt(), norm="ortho")
@@ -291,10 +291,10 @@ class CoordinateRRVAE(LatentModel):
         self.spread.copy_(self.spread[order])
 
 
-def turned_back(places: Tensor, theta: Tensor) -> Tensor:
-    """``places (P, 2)``, row and column, turned by -theta (B,): (B, P, 2)."""
+def turned_back(points: Tensor, theta: Tensor) -> Tensor:
+    """``points (P, 2)``, row and column, turned by -theta (B,): (B, P, 2)."""
     cos, sin = theta.cos(), theta.sin()
     # Rows of the matrix that takes (row, col) from the row axis towards the column axis by -theta.
     matrix = torch.stack([cos, -sin, sin, cos], dim=-1).unflatten(-1, (2, 2))
-    turned: Tensor = places @ matrix
+    turned: Tensor = points @ matrix
     return turned

@@ -9,31 +9,31 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-# Places around the circle that an encoder looks at; neighbouring angular bins are joined to them.
-PLACES = 16
+# Sectors of the circle that an encoder looks at, each of neighbouring angular bins.
+SECTORS = 16
 
 
 @lru_cache(maxsize=64)
 def _join(bins: int, first: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Matrix (A, 16) to the mean of each place's bins, the first of which is `first`."""
+    """Matrix (A, 16) to the mean of each sector's bins, the first of which is `first`."""
     with torch.inference_mode(False):  # training may use it later
-        places = torch.eye(PLACES, dtype=dtype, device=device) * (PLACES / bins)
-        return places.repeat_interleave(bins // PLACES, dim=0).roll(first, dims=0)
+        sectors = torch.eye(SECTORS, dtype=dtype, device=device) * (SECTORS / bins)
+        return sectors.repeat_interleave(bins // SECTORS, dim=0).roll(first, dims=0)
 
 
 @lru_cache(maxsize=8)
 def _around(device: torch.device) -> Tensor:
-    """Indices (48,) of each place's neighbour before it, itself, and the neighbour after it."""
+    """Indices (48,) of each sector's neighbour before it, itself, and the neighbour after it."""
     with torch.inference_mode(False):
-        places = torch.arange(PLACES, device=device)
-        return torch.stack([places - 1, places, places + 1], dim=-1).flatten() % PLACES
+        sectors = torch.arange(SECTORS, device=device)
+        return torch.stack([sectors - 1, sectors, sectors + 1], dim=-1).flatten() % SECTORS
 
 
 class AngularFeatures(nn.Module):
     """Two circular convolutions along the angle, with the radii as channels.
 
-    Angular bins are joined to 16 places, each the mean of its bins: (B, R, A) to (B, 16, C). On so
-    few places a convolution is fastest as a matrix product of each place with its two neighbours.
+    Angular bins are joined to 16 sectors, each the mean of its bins: (B, R, A) to (B, 16, C). On so
+    few sectors a convolution is fastest as a matrix product of each sector with its two neighbours.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class AngularFeatures(nn.Module):
         join = _join(polar.shape[-1], first_bin, polar.dtype, polar.device)
         features = (polar @ join).transpose(1, 2)
         for layer in (self.first, self.second):
-            around = features.index_select(1, _around(polar.device)).unflatten(1, (PLACES, 3))
+            around = features.index_select(1, _around(polar.device)).unflatten(1, (SECTORS, 3))
             features = nn.functional.silu(layer(around.flatten(2)))
         return features
 
@@ -94,7 +94,7 @@ class PolarEncoder(nn.Module):
     def summary(self, polar: Tensor) -> Tensor:
         """What `output` is linear in, (B, 2 channels)."""
         if self.training:
-            self._first_bin = (self._first_bin + 1) % (polar.shape[-1] // PLACES)
+            self._first_bin = (self._first_bin + 1) % (polar.shape[-1] // SECTORS)
         features = self.features(polar, self._first_bin if self.training else 0)
         sums = polar.sum(dim=-1) * polar.shape[-1] ** -0.5
         pooled = torch.cat([features.mean(dim=1), features.amax(dim=1), sums], dim=-1)
@@ -176,9 +176,9 @@ class CoordinateEncoder(nn.Module):
 
 
 class CoordinateDecoder(nn.Module):
-    """Intensity at a place in the pattern that a latent stands for.
+    """Intensity at a point of the pattern that a latent stands for.
 
-    A turned pattern is this one read at places turned back.
+    A turned pattern is this one read at points turned back.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ class CoordinateDecoder(nn.Module):
 
     def __init__(self, latent_dim: int, hidden: int = 128) -> None:
         super().__init__()
-        self.place = nn.Linear(2, hidden)
+        self.position = nn.Linear(2, hidden)
         self.latent = nn.Linear(latent_dim, hidden, bias=False)
         self.layers = nn.Sequential(
             nn.Tanh(),
@@ -201,7 +201,7 @@ class CoordinateDecoder(nn.Module):
             nn.Linear(hidden, 1),
         )
 
-    def forward(self, places: Tensor, z: Tensor) -> Tensor:
-        """Intensities (B, P) at ``places (B, P, 2)`` of latents ``z (B, d)``."""
-        intensity: Tensor = self.layers(self.place(places) + self.latent(z)[:, None])
+    def forward(self, points: Tensor, z: Tensor) -> Tensor:
+        """Intensities (B, P) at ``points (B, P, 2)`` of latents ``z (B, d)``."""
+        intensity: Tensor = self.layers(self.position(points) + self.latent(z)[:, None])
         return intensity[..., 0]

@@ -42,9 +42,9 @@ def latent_dims_figure(results: Sequence[LatentDim], title: str | None = None) -
     for one in results:
         for k, kl in enumerate(one.kl):
             shown = "none" if one.collapsed[k] else f"C{k}"
-            place = one.latent_dim + 0.12 * (k - (len(one.kl) - 1) / 2)
-            worth.plot(place, kl, "o", color=f"C{k}", markerfacecolor=shown)
-            worth.annotate(f"z{k + 1}", (place, kl), (0, 5), textcoords="offset points", fontsize=7)
+            x = one.latent_dim + 0.12 * (k - (len(one.kl) - 1) / 2)
+            worth.plot(x, kl, "o", color=f"C{k}", markerfacecolor=shown)
+            worth.annotate(f"z{k + 1}", (x, kl), (0, 5), textcoords="offset points", fontsize=7)
     worth.set_ylabel("KL divergence (nats per pattern)\nempty: switched off")
     worth.margins(y=0.15)
     for ax in (rise, worth):

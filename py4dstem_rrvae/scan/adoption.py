@@ -25,7 +25,9 @@ LEAST_RADIUS = 0.97
 LEAST_PIXELS = 3
 
 
-def place(frames: Frames, fitted: Fitted, background: ScanBackground, center: Any) -> Frames:
+def with_model_geometry(
+    frames: Frames, fitted: Fitted, background: ScanBackground, center: Any
+) -> Frames:
     """Give frames to encode the model's mask and, on the scan trained on, its centre.
 
     Parameters

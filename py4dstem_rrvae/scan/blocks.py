@@ -198,14 +198,14 @@ def _walk_dask(
     shared = dask.delayed(task, traverse=False)
     apply = dask.delayed(on_block, pure=False)
     edges = [np.cumsum((0, *sizes)) for sizes in patterns.chunks[:-2]]
-    parts, places = [], []
+    parts, visited = [], []
     for corner, block in np.ndenumerate(patterns.to_delayed()[..., 0, 0]):
         index = tuple(slice(e[k], e[k + 1]) for k, e in zip(corner, edges, strict=True))
         where, picked = _pick(index, scan, positions)
         if len(where):
             parts.append(apply(shared, block, where, picked, kept))
-            places.append(where)
-    yield from zip(places, _compute(parts, progress), strict=True)
+            visited.append(where)
+    yield from zip(visited, _compute(parts, progress), strict=True)
 
 
 def _whole_patterns(patterns: Any) -> Any:

@@ -42,7 +42,7 @@ def follow(
     gain: float | None = None,
     offset: float | None = None,
 ) -> Frames:
-    """Frames with the beam's place in each pattern, found from the patterns themselves.
+    """Frames with where the beam stands in each pattern, found from the patterns themselves.
 
     Parameters
     ----------

@@ -206,9 +206,9 @@ class Reservoir:
             self.patterns = np.concatenate([self.patterns, patterns[:room]])
         late = patterns[max(room, 0) :]
         ordinal = self.seen + len(patterns) - len(late) + np.arange(len(late)) + 1
-        place = self.rng.integers(0, ordinal)
-        kept = place < self.size
-        self.patterns[place[kept]] = late[kept]
+        slot = self.rng.integers(0, ordinal)
+        kept = slot < self.size
+        self.patterns[slot[kept]] = late[kept]
         self.seen += len(patterns)
 
 
