@@ -128,7 +128,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     random_state
         Seed or NumPy generator; None draws a seed.
     progress
-        Whether to show progress bars.
+        Whether to show progress bars, in notebooks and on terminals; a log gets none.
 
     Attributes
     ----------
@@ -359,7 +359,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _encode(self, frames: Any, background: ScanBackground) -> Codes:
         source, encoder = self._encoder(frames, background)
-        rows = source.gather(encoder, progress="encode" if self.progress else None)
+        rows = source.gather(encoder, progress="encoding" if self.progress else None)
         codes = Codes.unpack(rows.reshape(*source.scan_shape, -1))
         if not all(np.isfinite(c).all() for c in (codes.z, codes.z_std, codes.angle_std)):
             raise ValueError(NOT_FINITE)
@@ -500,11 +500,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Frames with where the beam stands in each pattern, where this is asked for."""
         if not self._asks_center("each"):
             return frames
-        progress = "center" if self.progress else None
+        progress = "finding the beam" if self.progress else None
         return follow(frames, self.sample, rng, progress, self.gain, self.offset)
 
     def _draw(self, frames: Frames, rng: np.random.Generator, grid: Grid | GridFor) -> Drawn:
-        progress = "sample" if self.progress else None
+        progress = "sampling" if self.progress else None
         return draw(
             frames,
             self.sample,

@@ -333,6 +333,7 @@ def test_a_saved_model_encodes(signal, learned, tmp_path):
 
 
 def test_progress_bars_follow_the_host_s_convention(signal, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     quiet, loud = QUICK | {"progress": True}, {}
     signal.rrvae.fit(show_progressbar=False, **quiet)
     assert capsys.readouterr().err == ""
@@ -340,5 +341,5 @@ def test_progress_bars_follow_the_host_s_convention(signal, capsys, monkeypatch)
     model = signal.rrvae.fit(**quiet, **loud).model
     assert capsys.readouterr().err == ""
     signal.rrvae.encode(model, background="stored", show_progressbar=True)
-    assert "encode" in capsys.readouterr().err
+    assert "encoding: " in capsys.readouterr().err
     assert model.progress is True

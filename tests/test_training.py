@@ -268,12 +268,21 @@ def test_training_leaves_the_global_generator_alone(halves):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_progress_is_shown_only_when_wanted(halves, capsys):
+def test_progress_is_shown_when_wanted_and_to_somebody(halves, capsys, monkeypatch):
     model, short = new_model(halves[0]), Schedule(max_epochs=1, batch_size=64, learning_rate=1e-3)
     train(model, *halves, short, seeded())
     assert capsys.readouterr().err == ""
     train(model, *halves, short, seeded(), progress=True)
-    assert "rrVAE" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""  # a log
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    train(model, *halves, short, seeded(), progress=True)
+    assert "training: " in capsys.readouterr().err
+    train(model, *halves, short, seeded())
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    monkeypatch.setattr("py4dstem_rrvae.progress.IN_NOTEBOOK", True)
+    train(model, *halves, short, seeded(), progress=True)
+    assert "training: " in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
+
+from ..progress import dask_progress, progress_bar
 
 T = TypeVar("T")
 Positions = NDArray[np.intp]
@@ -91,7 +91,7 @@ def walk(
         yield from _walk_dask(patterns, task, positions, progress, kept)
         return
     total = math.prod(patterns.shape[:-2]) if positions is None else len(positions)
-    with tqdm(total=total, desc=progress, disable=progress is None) as bar:
+    with progress_bar(progress, total=total, unit="pattern") as bar:
         for where, block in _ahead(_blocks(patterns, positions)):
             yield where, task(_finite(block, kept), where)
             bar.update(len(where))
@@ -235,7 +235,6 @@ def _compute(parts: list[Any], progress: str | None) -> list[Any]:
     """Results of delayed `parts`, from an active cluster or from threads here."""
     import dask
     from dask.base import get_scheduler
-    from tqdm.dask import TqdmCallback
 
     client = getattr(get_scheduler(), "__self__", None)
     if client is not None:
@@ -243,10 +242,10 @@ def _compute(parts: list[Any], progress: str | None) -> list[Any]:
 
         futures = client.compute(parts)
         done = as_completed(futures)
-        for _ in tqdm(done, total=len(futures), desc=progress, disable=progress is None):
+        for _ in progress_bar(progress, iterable=done, total=len(futures)):
             pass
         return list(client.gather(futures))
-    with TqdmCallback(desc=progress) if progress else nullcontext():
+    with dask_progress(progress):
         try:
             return list(dask.compute(*parts))
         except (ValueError, RuntimeError, KeyError, OSError) as error:

@@ -126,7 +126,7 @@ def describe(
         still = (transform.uneven(drawn.binned.mean(dim=0)) + transform.dark).cpu()
     scorer = Scorer(drawn.binner, kind, 1.0 if drawn.response.source == "counted" else None, still)
     source = drawn.frames
-    rows = source.gather(scorer, progress="symmetry" if progress else None)
+    rows = source.gather(scorer, progress="scoring" if progress else None)
     scores = rows.reshape(*source.scan_shape, -1)
     return Descriptors(scores[..., :-2], scores[..., -2], scores[..., -1])
 

@@ -40,7 +40,7 @@ def schedule_of(options: Mapping[str, Any], n: int) -> Schedule:
         batch_size,
         options["learning_rate"] or LEARNING_RATE[kind],
         options["beta"],
-        options["schedule"],
+        rate=options["schedule"],
         beta2=BETA2[kind],
         added_noise=min(1.0, FEW / n) if known else 0.0,
     )

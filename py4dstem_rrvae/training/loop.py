@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..model.rrvae import Background, LatentModel
+from ..progress import progress_bar
 from ..threads import one_thread
 from .optimiser import Adam, one_cycle
 
@@ -53,8 +53,6 @@ class Schedule:
     beta : float
         Weight of the KL divergence; with added noise a step takes it in proportion to what the
         noise leaves of a pattern's information.
-    label : str
-        What the progress bar calls it.
     rate : {"one-cycle", "constant"}
         Whether the rate rises and falls, or stays what it is for all epochs.
     beta2 : float
@@ -69,7 +67,6 @@ class Schedule:
     batch_size: int
     learning_rate: float
     beta: float = 1.0
-    label: str = "rrVAE"
     rate: RateKind = "one-cycle"
     beta2: float = 0.999
     added_noise: float = 0.0
@@ -169,7 +166,7 @@ def train(
     """
     history, loop = History(), _Loop(model, schedule, len(training), generator)
     best = _copied(model)
-    bar = tqdm(total=schedule.max_epochs, desc=schedule.label, disable=not progress)
+    bar = progress_bar("training" if progress else None, total=schedule.max_epochs, unit="epoch")
     with bar, one_thread() if model.small_steps else nullcontext():
         try:
             for epoch in range(schedule.max_epochs):
