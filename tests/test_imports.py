@@ -37,7 +37,7 @@ ROOMS = {
     "selection": "model training scan options estimator device",
     "maps": "codes",
     "symmetry": "detector model scan maps device",
-    "plot": "codes maps estimator selection",
+    "plot": "training codes maps estimator selection",
     "explore": "scan codes maps plot estimator",
     "adapters": "threads scan codes estimator maps symmetry plot explore replacing _version",
     "datasets": "adapters",

@@ -183,6 +183,27 @@ class SignalAccessor:
         maps = self._comparison | (self._maps or {}) | self._derived | self._symmetry
         return hyperspy.plot(maps, index=index, title=self.host.metadata.General.title or None)
 
+    def plot_history(self) -> Figure:
+        """Draw the training of the model: its loss, and what each latent tells and repeats.
+
+        Returns
+        -------
+        Figure
+            Loss of each epoch, KL divergence of each latent, and R^2 between two noise draws.
+
+        Raises
+        ------
+        ValueError
+            If neither `fit` nor `encode` has been called.
+
+        Examples
+        --------
+        >>> signal.rrvae.plot_history().savefig("history.png")  # doctest: +SKIP
+        """
+        from ..plot import history_figure
+
+        return history_figure(self.model.history_)
+
     def explore(
         self,
         *,

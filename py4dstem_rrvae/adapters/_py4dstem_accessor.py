@@ -113,6 +113,27 @@ class DataCubeAccessor:
         """Draw the attached maps; see `py4dstem.plot`."""
         return py4dstem.plot(self.host)
 
+    def plot_history(self) -> Figure:
+        """Draw the training of the model: its loss, and what each latent tells and repeats.
+
+        Returns
+        -------
+        Figure
+            Loss of each epoch, KL divergence of each latent, and R^2 between two noise draws.
+
+        Raises
+        ------
+        ValueError
+            If neither `fit` nor `encode` has been called.
+
+        Examples
+        --------
+        >>> datacube.rrvae.plot_history().savefig("history.png")  # doctest: +SKIP
+        """
+        from ..plot import history_figure
+
+        return history_figure(self.model.history_)
+
     def explore(
         self,
         *,

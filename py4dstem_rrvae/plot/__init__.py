@@ -6,6 +6,7 @@ Built on `Figure` alone: no window opens and pyplot's state stays as it was.
 
 from .colours import FOLD_COLOURS, UNDEFINED, cyclic_colours
 from .figures import map_panels, maps_figure, profiles_figure
+from .history import history_figure
 from .latent_dims import latent_dims_figure
 from .manifold import manifold_figure
 from .panels import scale_bar
@@ -14,6 +15,7 @@ __all__ = [
     "FOLD_COLOURS",
     "UNDEFINED",
     "cyclic_colours",
+    "history_figure",
     "latent_dims_figure",
     "manifold_figure",
     "map_panels",
