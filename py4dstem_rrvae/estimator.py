@@ -252,6 +252,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If training was interrupted (Ctrl-C). A fitted estimator is left as it was; another one
             keeps what it has learned so far, and ``history_.stopped`` says so.
         """
+        check_open(frames)
         with within_device_memory(), torch_as_it_comes():
             return self._fit(frames, seeded(self.random_state), _features(frames))
 

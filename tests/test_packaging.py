@@ -2,6 +2,7 @@
 """What strangers get: archives, versions, requirements, and the conda recipe."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -186,8 +187,10 @@ def test_the_wheel_works_where_nothing_of_the_clone_is(archives, tmp_path):
     install += ["--no-deps", "--no-index", "--ignore-installed", str(archives[1])]
     subprocess.run(install, check=True)
 
+    about = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
     def run(*words):
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, cwd=tmp_path, env=about, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
