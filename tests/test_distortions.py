@@ -8,7 +8,7 @@ The draws differ in the camera and in the noise alone, so codes are compared pat
 import numpy as np
 import pytest
 
-from benchmarks import geometry
+from benchmarks import geometry, scores
 from py4dstem_rrvae import RRVAE, Frames, synthetic
 from py4dstem_rrvae.detector.bins import PolarGrid
 from py4dstem_rrvae.detector.transform import BinTransform
@@ -64,7 +64,7 @@ def compared(models):
             seen = frames(patterns, camera.origin.reshape(-1, 2).mean(axis=0), np.eye(2))
         codes = model.encode(seen, background="refit")
         moved = np.median(np.abs(codes.z - want.z) / want.z.std(axis=0))
-        ratios = geometry.scores.angle_error_over_bound(patterns, codes.angle)
+        ratios = scores.angle_error_over_bound(patterns, codes.angle)
         # A single lobe behind the beam stop leaves no direction to be found.
         defined = np.isfinite(codes.angle)
         assert defined.mean() > (0.97 if handled else 0.9)
