@@ -2,6 +2,7 @@
 """The menu rrVAE in the real py4D-browser, whose window is drawn but not put on a screen."""
 
 import importlib.util
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -87,9 +88,12 @@ def test_captions_name_units_and_what_is_undefined(pictures):
 class Window:
     """The browser's window, and a person before it."""
 
-    def __init__(self, app, viewer, plugin):
-        self.app, self.viewer, self.plugin, self.told = app, viewer, plugin, []
-        (self.menu,) = (each["menu"] for each in viewer.loaded_plugins if each["plugin"] is plugin)
+    def __init__(self, viewer):
+        self.app, self.viewer, self.told = viewer.qtapp, viewer, []
+        (loaded,) = (
+            each for each in viewer.loaded_plugins if each["id"] == "py4dstem_rrvae.browser"
+        )
+        self.plugin, self.menu = loaded["plugin"], loaded["menu"]
 
     def action(self, *titles):
         menu = self.menu
@@ -161,27 +165,30 @@ def file_name(dialog, path):
 
 
 @pytest.fixture(scope="module")
-def app():
-    from PyQt5.QtWidgets import QApplication
-
+def viewer(tmp_path_factory):
+    """The one window of this process, with settings of its own; a second one would be no truer."""
     with pytest.MonkeyPatch.context() as surroundings:
-        surroundings.setenv("QT_QPA_PLATFORM", "offscreen")
-        yield QApplication.instance() or QApplication([])
+        surroundings.setenv("QT_QPA_PLATFORM", os.environ.get("QT_QPA_PLATFORM", "offscreen"))
+        surroundings.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        from PyQt5.QtWidgets import QApplication
+
+        app = QApplication.instance() or QApplication([])
+        from py4D_browser import DataViewer
+
+        viewer = DataViewer()
+        yield viewer
+        viewer.tooltip_timer.stop()
+        viewer.close()
+        app.processEvents()
 
 
 @pytest.fixture
-def window(app, tmp_path, monkeypatch):
-    """A window with its settings in a folder of its own."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    from py4D_browser import DataViewer
-
-    viewer = DataViewer()
-    (plugin,) = (
-        each["plugin"] for each in viewer.loaded_plugins if each["id"] == "py4dstem_rrvae.browser"
-    )
-    yield Window(app, viewer, plugin)
-    viewer.tooltip_timer.stop()
-    viewer.close()
+def window(viewer):
+    """The window with no scan, and whoever sits before it."""
+    viewer.datacube = None
+    viewer.signal_datacube_changed.emit()
+    viewer.show()
+    return Window(viewer)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -130,9 +131,12 @@ class RRVAEPlugin(QObject):
         self._cube, self.work = self.browser.datacube, work
         self._refresh()
         dialog.show()
+        # Garbage may hold objects of Qt, which no thread but this one may delete.
+        gc.disable()
         work.start()
 
     def _done(self, work: Work, dialog: QtWidgets.QProgressDialog) -> None:
+        gc.enable()
         for each in (dialog, work):
             each.deleteLater()
         self.work, self._maps = None, work.result or self._maps
@@ -148,6 +152,7 @@ class RRVAEPlugin(QObject):
 
 
 def _show_progress(dialog: QtWidgets.QProgressDialog, step: str, percent: int) -> None:
+    gc.collect(1)
     if not dialog.wasCanceled():
         dialog.setLabelText(step)
         dialog.setValue(percent)
