@@ -198,8 +198,8 @@ def scan(tmp_path):
     part = py4DSTEM.DataCube(cube.data[:32, :24], name="datacube")
     calibration = cube.calibration
     part.calibration.set_origin((calibration.get_qx0_mean(), calibration.get_qy0_mean()))
-    part.calibration.set_R_pixel_size(calibration.get_R_pixel_size())
-    part.calibration.set_R_pixel_units(calibration.get_R_pixel_units())
+    for what in ("R_pixel_size", "R_pixel_units", "Q_pixel_size", "Q_pixel_units"):
+        getattr(part.calibration, f"set_{what}")(getattr(calibration, f"get_{what}")())
     path = tmp_path / "graphene.h5"
     py4DSTEM.save(path, part, mode="o")
     return path
@@ -306,7 +306,8 @@ class TestInTheBrowser:
         assert window.action("Show map").isEnabled()
 
     def test_the_window_lives_while_it_trains_and_a_fit_can_be_stopped(self, window, scan):
-        from PyQt5.QtWidgets import QProgressDialog
+        from PyQt5.QtCore import QTimer
+        from PyQt5.QtWidgets import QProgressDialog, QPushButton
 
         viewer = window.viewer
         viewer.load_file(str(scan))
@@ -317,18 +318,17 @@ class TestInTheBrowser:
             (dialog,) = viewer.findChildren(QProgressDialog)
             seen.append((dialog.labelText(), dialog.value()))
             if seen[-1] > ("Training", 0) and seen[-1][0] == "Training":
-                dialog.cancel()
-
-        from PyQt5.QtCore import QTimer
+                dialog.findChild(QPushButton).click()
 
         timer = QTimer()
         timer.timeout.connect(lambda: window.plugin.work and look())
         timer.start(50)
-        start = time.monotonic()
-        window.choose("Fit this scan...", answer=partial(options, max_epochs=500))
+        window.choose("Fit this scan...", answer=partial(options, max_epochs=100))
         timer.stop()
-        assert time.monotonic() - start < PATIENCE / 2
-        assert len(seen) > 10
+        steps, percents = zip(*seen, strict=True)
+        assert "Training" in steps and "Encoding" not in steps
+        assert max(percents[steps.index("Training") :]) < 100
+        assert len(seen) > 3
         assert viewer.unscaled_realspace_image is before
         assert "Stopped" in viewer.statusBar().currentMessage()
         assert not window.action("Show map").isEnabled()
