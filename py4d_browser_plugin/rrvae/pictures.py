@@ -40,9 +40,7 @@ def angle_colours(angle: NDArray[Any], fold: NDArray[Any]) -> NDArray[np.float64
 def caption(name: str, units: str, undefined: int) -> str:
     """One line about the map that is shown."""
     said = name if units == "dimensionless" else f"{name}, {units}"
-    if name == "angle":
-        said += ", modulo 2 pi / fold; the colours show angle x fold"
-    return f"{said}; dark where undefined ({undefined:,} positions)" if undefined else said
+    return f"{said}; {undefined:,} undefined, dark" if undefined else said
 
 
 def progress(line: str) -> tuple[str, int] | None:

@@ -78,7 +78,7 @@ class RRVAEPlugin(QObject):
         if path:
             try:
                 self._maps.model.save(path)
-                self.browser.statusBar().showMessage(f"The model is saved in {path}")
+                self.browser.statusBar().showMessage(f"Saved in {path}")
             except Exception as error:
                 QtWidgets.QMessageBox.critical(self.browser, TITLE, sentence(error))
 
