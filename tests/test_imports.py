@@ -66,7 +66,7 @@ ONLY = {
 # What modules of that plugin may import besides the standard library and each other.
 PLUGIN = {
     "__init__": "",
-    "pictures": "numpy py4dstem_rrvae.plot",
+    "pictures": "numpy numpy.typing py4dstem_rrvae.plot",
     "work": "PyQt5.QtCore tqdm",
     "plugin": "PyQt5 PyQt5.QtCore py4dstem_rrvae",
 }
