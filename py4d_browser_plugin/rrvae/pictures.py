@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from py4dstem_rrvae.plot import cyclic_colours
+
 CYCLE = 2 * np.pi
 STEPS = {"sample": "Reading", "center": "Finding the beam", "encode": "Encoding"}
 """Progress bars of the package by name; all others are of training."""
@@ -30,9 +32,6 @@ def angle_colours(angle: NDArray[Any], fold: NDArray[Any]) -> NDArray[np.float64
 
     Nearly black where `fold` is 0.
     """
-    # Brings torch along; the browser's start need not wait for it.
-    from py4dstem_rrvae.plot import cyclic_colours
-
     turn = np.where(fold > 0, np.mod(angle * fold, CYCLE), np.nan)
     return np.asarray(cyclic_colours()(np.ma.masked_invalid(turn / CYCLE)))[..., :3]
 
