@@ -61,6 +61,15 @@ ONLY = {
     "ipympl": r"explore\.widget",
     "abtem": r"simulate\.multislice",
     "ase": r"simulate\.specimens",
+    "PyQt5": r"(?!)",  # none: only the plugin of py4D-browser, which lies outside
+    "py4D_browser": r"(?!)",
+}
+# What modules of that plugin may import besides the standard library and each other.
+PLUGIN = {
+    "__init__": "",
+    "pictures": "numpy numpy.typing py4dstem_rrvae.plot",
+    "work": "PyQt5.QtCore tqdm",
+    "plugin": "PyQt5 PyQt5.QtCore py4dstem_rrvae",
 }
 
 
@@ -183,6 +192,7 @@ def test_arrows_point_inwards():
         ("adapters.libertem", "from . import hyperspy", "must not import adapters.hyperspy"),
         ("adapters.hyperspy", "from libertem.udf import UDF", "hyperspy must not import libertem"),
         ("cli", "import py4DSTEM", "cli must not import py4DSTEM"),
+        ("explore.widget", "from PyQt5 import QtCore", "explore.widget must not import PyQt5"),
         ("datasets", "import abtem", "datasets must not import abtem"),
         ("_accessor", "from .estimator import RRVAE", "_accessor must not import estimator"),
         ("newcomer", "from .model import rrvae", "newcomer has no place in the package yet"),
@@ -208,6 +218,24 @@ def test_the_checker_finds_a_forbidden_arrow(module, source, arrow):
 )
 def test_the_checker_lets_the_others_pass(module, source):
     assert not list(forbidden(source, module, names(package_modules())))
+
+
+def test_the_plugin_of_py4d_browser_enters_by_the_accessor():
+    folder = Path(py4dstem_rrvae.__file__).parents[1] / "py4d_browser_plugin"
+    assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["rrvae"]
+    found = {}
+    for path in (folder / "rrvae").glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        taken = [
+            alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
+        ]
+        taken += [
+            node.module for node in nodes if isinstance(node, ast.ImportFrom) if not node.level
+        ]
+        found[path.stem] = {
+            name for name in taken if name.partition(".")[0] not in sys.stdlib_module_names
+        }
+    assert found == {name: set(allowed.split()) for name, allowed in PLUGIN.items()}
 
 
 def benchmarks():

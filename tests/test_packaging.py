@@ -143,10 +143,11 @@ def test_the_source_has_what_tests_and_release_need(archives):
 
 
 @pytest.mark.slow
-def test_the_wheel_has_the_package_alone(archives):
+def test_the_wheel_has_the_package_and_its_plugin_alone(archives):
     kept = {
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "py4dstem_rrvae").rglob("*")
+        for folder in ("py4dstem_rrvae", "py4d_browser_plugin")
+        for path in (ROOT / folder).rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
     info = f"py4dstem_rrvae-{__version__}.dist-info/"
@@ -157,6 +158,9 @@ def test_the_wheel_has_the_package_alone(archives):
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     assert names == kept | about
     assert {"py4dstem_rrvae/py.typed", "py4dstem_rrvae/hyperspy_extension.yaml"} <= names
+    # A namespace, which the browser and other packages share: whose file would it be?
+    assert "py4d_browser_plugin/rrvae/__init__.py" in names
+    assert "py4d_browser_plugin/__init__.py" not in names
     assert metadata["License-Expression"] == "GPL-3.0-or-later"
     assert metadata["Version"] == __version__
 
