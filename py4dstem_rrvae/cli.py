@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            # pyxem 0.21 imports a name that HyperSpy 2.5 has moved: nothing that a user can mend.
+            warnings.filterwarnings("ignore", message="`_get_block_pattern` has moved")
             options.run(options)
     except OSError as error:
         # Of a path that the system does not take, such as one that is too long.

@@ -245,3 +245,16 @@ def test_a_missing_host_is_named(tmp_path):
     assert done.returncode == 2
     assert "py4DSTEM is needed: pip install 'py4dstem-rrvae[py4dstem,plot]'" in done.stderr
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.slow
+def test_libraries_that_change_among_themselves_are_no_news_for_a_user(tmp_path):
+    patterns = np.random.default_rng(0).poisson(5, (6, 7, 16, 16)).astype(np.uint16)
+    hs.signals.Signal2D(patterns).save(tmp_path / "scan.hspy")
+    words = ["fit", "scan.hspy", "--max-epochs", "1", "--device", "cpu", "--out", "maps.hspy"]
+    start = f"from py4dstem_rrvae.cli import main; raise SystemExit(main({words}))"
+    done = subprocess.run(
+        [sys.executable, "-c", start], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "has moved" not in done.stdout + done.stderr
