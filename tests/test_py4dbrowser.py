@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import py4DSTEM
 import pytest
+from estimators import QUICK
 
 import py4dstem_rrvae
 from py4dstem_rrvae import RRVAE, datasets
@@ -65,9 +66,8 @@ def test_angles_a_period_apart_have_one_colour_and_undefined_ones_are_dark(pictu
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("\rone-cycle:  25%|##5       | 1/4 [00:00<00:02,  1.13it/s]", ("Training", 25)),
-        ("encode: 100%|##########| 4096/4096 [00:01<00:00]", ("Encoding", 100)),
-        ("sample:   0%|          | 0/4096 [00:00<?, ?it/s]", ("Reading", 0)),
+        ("\rtraining:  25%|##5       | 1/4 [00:00<00:02,  1.13epoch/s]", ("Training", 25)),
+        ("finding the beam: 100%|##########| 96/96 [00:01<00:00]", ("Finding the beam", 100)),
         ("100%", None),
         ("error: 3% of the frames", None),
         ("", None),
@@ -75,6 +75,15 @@ def test_angles_a_period_apart_have_one_colour_and_undefined_ones_are_dark(pictu
 )
 def test_progress_bars_are_understood(pictures, line, told):
     assert pictures.progress(line.strip("\r")) == told
+
+
+def test_the_package_s_own_bars_are_understood(pictures, few, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    RRVAE(**QUICK | {"progress": True, "center": "each"}).fit(few).encode(few)
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    stages = [found[0] for found in map(pictures.progress, lines) if found]
+    in_order = list(dict.fromkeys(stages))
+    assert in_order == ["Finding the beam", "Sampling", "Training", "Encoding"]
 
 
 def test_captions_name_units_and_what_is_undefined(pictures):

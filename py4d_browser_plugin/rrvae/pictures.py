@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from py4dstem_rrvae.plot import cyclic_colours
 
 CYCLE = 2 * np.pi
-STEPS = {"sample": "Reading", "center": "Finding the beam", "encode": "Encoding"}
-"""Progress bars of the package by name; all others are of training."""
 
 
 def drawable(values: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
@@ -43,6 +41,6 @@ def caption(name: str, units: str, undefined: int) -> str:
 
 
 def progress(line: str) -> tuple[str, int] | None:
-    """What a progress bar of the package is about, and its percentage; None of another line."""
+    """Stage that a progress bar of the package names, and its percentage; None of another line."""
     found = re.match(r"\s*([^:]+):\s+(\d+)%\|", line)
-    return None if found is None else (STEPS.get(found[1], "Training"), int(found[2]))
+    return None if found is None else (found[1].capitalize(), int(found[2]))

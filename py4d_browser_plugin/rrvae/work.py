@@ -88,3 +88,7 @@ class _Bars(io.TextIOBase):
         elif text.strip():
             print(text.rstrip())
         return len(text)
+
+    def isatty(self) -> bool:
+        """Somebody looks: bars are not left out, as they are in a log."""
+        return True

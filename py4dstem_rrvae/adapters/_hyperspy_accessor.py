@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _fingerprint, _hyperspy_angles, _hyperspy_anomaly, _hyperspy_axes, hyperspy
+from . import (
+    _fingerprint,
+    _hyperspy_angles,
+    _hyperspy_anomaly,
+    _hyperspy_axes,
+    _hyperspy_explore,
+    hyperspy,
+)
 from ._docstrings import documented
 
 if TYPE_CHECKING:
@@ -204,6 +211,10 @@ class SignalAccessor:
 
         return history_figure(self.model.history_)
 
+    @documented(
+        _hyperspy_explore.explore,
+        "explorer = signal.rrvae.explore()\nsignal.data[explorer.mask].mean(0)",
+    )
     def explore(
         self,
         *,
@@ -212,55 +223,13 @@ class SignalAccessor:
         index: tuple[int, ...] = (),
         latents: Sequence[int] | None = None,
     ) -> Explorer:
-        """Maps, latent plane and patterns, to click and drag in a notebook.
-
-        A click on the map shows the measured pattern there beside what the model decodes, and marks
-        the positions whose codes are alike. Dragging in the latent plane decodes the point under
-        the mouse, or draws a box that selects positions by their codes.
-
-        Parameters
-        ----------
-        maps
-            Of `fit` or `encode` on this signal, from a file for one; None takes what the other
-            methods gave last.
-        model
-            That gave the maps, or the path of its file; None takes the one that `fit` or `encode`
-            used last, and shows no decoded patterns where `maps` are given.
-        index
-            Which scan of a series, one index per navigation axis of the maps (x first, as in
-            ``inav``); needed for a series alone.
-        latents
-            Numbers, from 1, of the two latents of the plane, or of one, which is drawn against the
-            error; None takes the first two that are not switched off.
-
-        Returns
-        -------
-        Explorer
-            Shown by the notebook. ``position`` is (row, col) of the pattern shown, ``mask`` a bool
-            array (y, x) of the positions in the box, ``selection`` their rows and columns (n, 2).
-
-        Raises
-        ------
-        ImportError
-            If the widgets are missing: ``pip install "py4dstem_rrvae[explore]"``.
-        TypeError, ValueError
-            If there are no maps, they are not of this scan, the scan is a line, `index` or the
-            model does not suit the maps, or the file behind the data is closed.
-
-        Examples
-        --------
-        >>> explorer = signal.rrvae.explore()  # doctest: +SKIP
-        >>> explorer  # doctest: +SKIP
-        >>> signal.data[explorer.mask].mean(0)  # mean pattern of the box  # doctest: +SKIP
-        """
-        from ._hyperspy_explore import explore
-
+        """Maps to touch in a notebook; see `_hyperspy_explore.explore`."""
         if maps is None:
             latest = self._latest()
             self._check("comparison", "symmetry")
             maps = self._comparison | latest | self._derived | self._symmetry
             model = latest.model if model is None else model
-        return explore(self.host, maps, model, index=index, latents=latents)
+        return _hyperspy_explore.explore(self.host, maps, model, index=index, latents=latents)
 
     @documented(hyperspy.decomposition, "model = signal.rrvae.decomposition(latent_dim=2)")
     def decomposition(self, **options: Any) -> RRVAE:

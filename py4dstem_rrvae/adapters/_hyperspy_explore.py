@@ -27,24 +27,37 @@ def explore(
 ) -> Explorer:
     """Maps, latent plane and patterns of a signal, to click and drag in a notebook.
 
+    A click on the map shows the measured pattern there beside what the model decodes, and marks
+    the positions whose codes are alike. Dragging in the latent plane decodes the point under the
+    mouse, or draws a box that selects positions by their codes.
+
     Parameters
     ----------
     signal
         The scan; read one pattern at a time, never written.
     maps
-        Of `hyperspy.fit` or `hyperspy.encode` on it; those of `compare`, `symmetry` and so on may
-        be among them.
+        Of `fit` or `encode` on it, from a file for one; those of `compare`, `symmetry` and so on
+        may be among them. The accessor takes what its methods gave last if None.
     model
-        That gave the maps, or the path of its file; None shows no decoded patterns.
+        That gave the maps, or the path of its file; None shows no decoded patterns, but for the
+        accessor's own maps, whose model it takes.
     index
-        Which scan of a series, one index per navigation axis of the maps (x first, as in ``inav``).
+        Which scan of a series, one index per navigation axis of the maps (x first, as in
+        ``inav``); needed for a series alone.
     latents
-        Numbers, from 1, of the two latents of the plane; None takes the first two that live.
+        Numbers, from 1, of the two latents of the plane, or of one, which is drawn against the
+        error; None takes the first two that are not switched off.
+
+    Returns
+    -------
+    Explorer
+        Shown by the notebook. ``position`` is (row, col) of the pattern shown, ``mask`` a bool
+        array (y, x) of the positions in the box, ``selection`` their rows and columns (n, 2).
 
     Raises
     ------
     ImportError
-        If the widgets are missing.
+        If the widgets are missing: ``pip install "py4dstem_rrvae[explore]"``.
     TypeError, ValueError
         If the maps are not of this scan or lack one, the scan is a line, `index` or the model does
         not suit the maps, or the file behind the data is closed.

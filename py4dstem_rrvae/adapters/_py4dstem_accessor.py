@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _py4dstem_angles, py4dstem
+from . import _py4dstem_angles, _py4dstem_explore, py4dstem
 from ._docstrings import documented
 
 if TYPE_CHECKING:
@@ -134,47 +134,17 @@ class DataCubeAccessor:
 
         return history_figure(self.model.history_)
 
+    @documented(
+        _py4dstem_explore.explore,
+        "explorer = datacube.rrvae.explore()\ndatacube.data[explorer.mask].mean(0)",
+    )
     def explore(
         self,
         *,
         model: RRVAE | str | PathLike[str] | None = None,
         latents: Sequence[int] | None = None,
     ) -> Explorer:
-        """Maps, latent plane and patterns, to click and drag in a notebook.
-
-        A click on the map shows the measured pattern there beside what the model decodes, and marks
-        the positions whose codes are alike. Dragging in the latent plane decodes the point under
-        the mouse, or draws a box that selects positions by their codes.
-
-        Parameters
-        ----------
-        model
-            That gave the maps, or the path of its file; None takes the one that `fit` or `encode`
-            used last, and shows no decoded patterns where there is none (a cube from a file).
-        latents
-            Numbers, from 1, of the two latents of the plane, or of one, which is drawn against the
-            error; None takes the first two that are not switched off.
-
-        Returns
-        -------
-        Explorer
-            Shown by the notebook. ``position`` is (row, col) of the pattern shown, ``mask`` a bool
-            array (Rx, Ry) of the positions in the box, ``selection`` their rows and columns (n, 2).
-
-        Raises
-        ------
-        ImportError
-            If the widgets are missing: ``pip install "py4dstem_rrvae[explore]"``.
-        TypeError, ValueError
-            If no latent maps are attached, they are not of this scan, the model has other latents,
-            or the file behind the data is closed.
-
-        Examples
-        --------
-        >>> explorer = datacube.rrvae.explore()  # doctest: +SKIP
-        >>> explorer  # doctest: +SKIP
-        >>> datacube.data[explorer.mask].mean(0)  # mean pattern of the box  # doctest: +SKIP
-        """
-        from ._py4dstem_explore import explore
-
-        return explore(self.host, self._model if model is None else model, latents=latents)
+        """Maps to touch in a notebook; see `_py4dstem_explore.explore`."""
+        return _py4dstem_explore.explore(
+            self.host, self._model if model is None else model, latents=latents
+        )

@@ -25,19 +25,31 @@ def explore(
 ) -> Explorer:
     """Maps, latent plane and patterns of a data cube, to click and drag in a notebook.
 
+    A click on the map shows the measured pattern there beside what the model decodes, and marks
+    the positions whose codes are alike. Dragging in the latent plane decodes the point under the
+    mouse, or draws a box that selects positions by their codes.
+
     Parameters
     ----------
     datacube
         With maps of `fit` or `encode`; its data are read one pattern at a time, never written.
     model
-        That gave the maps, or the path of its file; None shows no decoded patterns.
+        That gave the maps, or the path of its file; None takes the one that `fit` or `encode` used
+        last on this cube, and shows no decoded patterns where there is none (a cube from a file).
     latents
-        Numbers, from 1, of the two latents of the plane; None takes the first two that live.
+        Numbers, from 1, of the two latents of the plane, or of one, which is drawn against the
+        error; None takes the first two that are not switched off.
+
+    Returns
+    -------
+    Explorer
+        Shown by the notebook. ``position`` is (row, col) of the pattern shown, ``mask`` a bool
+        array (Rx, Ry) of the positions in the box, ``selection`` their rows and columns (n, 2).
 
     Raises
     ------
     ImportError
-        If the widgets are missing.
+        If the widgets are missing: ``pip install "py4dstem_rrvae[explore]"``.
     TypeError, ValueError
         If no latent maps are attached, they are not of this scan, the model has other latents, or
         the file behind the data is closed.
