@@ -54,7 +54,7 @@ def test_every_kind_of_file_survives(tmp_path):
 
     # A process of its own, since the writers are forked from it.
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.power_cuts", "--kills", "2"],
+        [sys.executable, "-m", "benchmarks.power_cuts", "--kills", "4"],
         capture_output=True,
         text=True,
         check=False,
