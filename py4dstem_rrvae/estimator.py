@@ -252,11 +252,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If training was interrupted (Ctrl-C). A fitted estimator is left as it was; another one
             keeps what it has learned so far, and ``history_.stopped`` says so.
         """
-        check_open(frames)
         with within_device_memory(), torch_as_it_comes():
-            return self._fit(frames, seeded(self.random_state), _features(frames))
+            return self._fit(frames, seeded(self.random_state))
 
-    def _fit(self, frames: Any, random_state: RandomState, n_features: int | None) -> RRVAE:
+    def _fit(self, frames: Any, random_state: RandomState, n_features: int | None = None) -> RRVAE:
         prepared = self._prepare(frames, MIN_PATTERNS, random_state=random_state)
         binner, stabilised = prepared.binner, prepared.stabilised
         chance = torch.Generator().manual_seed(prepared.seed)
@@ -284,7 +283,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             offset,
             binner.mean,
             int(random_state) if isinstance(random_state, (int, np.integer)) else None,
-            n_features,
+            n_features or _features(frames),
         )
         self.history_ = history
         self._reservoir = None
@@ -488,8 +487,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _source(self, frames: Any) -> Frames:
         check_open(frames)
-        mask = None if self.mask is None else np.asarray(self.mask)
-        frames = unflatten(frames, self.signal_shape, mask)
+        frames = unflatten(frames, self.signal_shape, self.mask)
         center = None if isinstance(self.center, str) else self.center
         return Frames.of(frames, center=center, mask=self.mask)
 

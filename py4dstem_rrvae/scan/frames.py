@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from ..detector.bins import Detector
@@ -318,9 +318,7 @@ def _itself(patterns: NDArray[Any], _: Positions) -> NDArray[Any]:
     return patterns
 
 
-def unflatten(
-    patterns: Any, detector_shape: tuple[int, int] | None, mask: NDArray[np.bool_] | None
-) -> Any:
+def unflatten(patterns: Any, detector_shape: tuple[int, int] | None, mask: ArrayLike | None) -> Any:
     """Patterns (n, H, W) of rows of pixels, as scikit-learn and HyperSpy give them.
 
     Parameters
