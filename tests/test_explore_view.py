@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 from exploring import SCAN, click, codes_of, drag, event, pixels, press, view_of
+from matplotlib import rc_context
 from matplotlib.colors import to_rgb
 
 from py4dstem_rrvae.explore import State
@@ -48,6 +49,21 @@ def colours(view, ax):
 
 def has(view, ax, colour):
     return tuple(round(255 * part) for part in to_rgb(colour)) in colours(view, ax)
+
+
+def test_a_user_s_own_settings_turn_nothing_upside_down(frames, known, quick):
+    def drawn():
+        view = view_of(State(frames, known, model=quick))
+        view.state.select(-9, 0, -9, 9)
+        view.refresh()
+        return pixels(view)
+
+    usual = drawn()
+    with rc_context({"image.origin": "lower", "image.interpolation": "bilinear"}):
+        view = view_of(State(frames, known, model=quick))
+        assert all(ax.yaxis_inverted() for ax in (view.map.ax, *view.figure.axes[2:4]))
+    with rc_context({"image.origin": "lower"}):
+        np.testing.assert_array_equal(drawn(), usual)
 
 
 def test_a_click_on_the_map_shows_that_position(view, frames):

@@ -35,6 +35,8 @@ NORMS: dict[str, Callable[[], Normalize]] = {
 # Above so many positions the plane shows how many lie where, not each of them.
 MOST_DOTS = 10_000
 BINS = 128
+# Whatever a user's settings of matplotlib say: rows count downwards, as in the maps.
+PIXELS: dict[str, Any] = {"origin": "upper", "interpolation": "nearest", "animated": True}
 NEAR, CHOSEN = "#ff2d2d", "#ff9500"
 # Of a map, where a box has chosen some positions.
 DIMMED = 0.4
@@ -66,7 +68,7 @@ class MapPicture:
         ax.set_yticks([])
         scale_bar(ax, self.scale.pixel_size, self.scale.units, cols)
         clear = np.zeros((rows, cols, 4), dtype=np.uint8)
-        self._marks = ax.imshow(clear, interpolation="nearest", animated=True)
+        self._marks = ax.imshow(clear, **PIXELS)
         ax.set_aspect(self.scale.pixel_ratio)
         self._marked: tuple[Any, Any] = (None, None)
         self._rings = _rings(ax)
@@ -142,7 +144,7 @@ class PatternPictures:
         for ax, pattern in zip(axes, (state.measured, blank), strict=True):
             ax.set_xticks([])
             ax.set_yticks([])
-            self._images.append(ax.imshow(pattern, animated=True))
+            self._images.append(ax.imshow(pattern, **PIXELS))
             # Two lines, so that the layout leaves room for them.
             title = ax.set_title("\n", fontsize=9)
             title.set_animated(True)

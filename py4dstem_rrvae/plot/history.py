@@ -57,6 +57,8 @@ def history_figure(history: History, title: str | None = None) -> Figure:
     told.set(xlabel="epoch", ylabel="KL divergence (nats per pattern)")
     told.set_ylim(bottom=0)
     told.legend(frameon=False, fontsize=8)
+    for ax in (loss, told):
+        ax.xaxis.get_major_locator().set_params(integer=True)
     names = [f"z{k + 1}" for k in range(len(history.repeatability))]
     colours = ["0.8" if gone else "#009e73" for gone in history.collapsed]
     bars = repeats.bar(names, np.clip(history.repeatability, 0, 1), color=colours)
