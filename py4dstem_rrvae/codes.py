@@ -20,9 +20,9 @@ class Codes:
     Attributes
     ----------
     z, z_std : ndarray, shape (..., d)
-        Latents, without units, N(0, 1) over the training scan, and the standard deviation by which
-        noise moves them, as repeated draws bear out. A collapsed latent is 0 with standard
-        deviation 1.
+        Latents, without units, and the standard deviation by which noise moves them, as repeated
+        draws bear out. N(0, 1) is what is assumed of each pattern beforehand. A collapsed latent is
+        0 with standard deviation 1.
     angle : ndarray, shape (...)
         Turn in radians in [0, 2 pi / fold), from the row axis towards the column axis; NaN where
         `fold` is 0.
@@ -34,6 +34,12 @@ class Codes:
         the pattern has no angular structure above the noise beyond what is fixed to the detector.
     error : ndarray, shape (...)
         Root-mean-square residual in units of the noise: 1 where the model explains the pattern.
+    angle_reliability : ndarray, shape (...), or None
+        By how much `angle` explains the pattern better than the best other angle does, from 0 to 1:
+        ``1 - Q2 / Q1`` of orientation mapping (E. F. Rauch and M. Veron, Mater. Charact. 98, 2014),
+        where Q is a log-likelihood over its mean over all angles. Near 0 another angle is nearly as
+        good, however well the counts tell the two apart; 0 where `fold` is 0. None where codes are
+        read from maps that were made before there was this one.
     handedness : ndarray, shape (...), or None
         With ``mirror=True``, probability that the pattern is the mirror image of the decoded one;
         which of two twins that is, is a convention of the trained model. 0.5 where noise leaves
@@ -48,6 +54,7 @@ class Codes:
     fold: NDArray[np.int64]
     error: FloatArray
     handedness: FloatArray | None = None
+    angle_reliability: FloatArray | None = None
 
     @property
     def mirrored(self) -> NDArray[np.bool_]:
@@ -57,15 +64,18 @@ class Codes:
 
     @classmethod
     def unpack(cls, rows: FloatArray) -> Codes:
-        """From the rows of `pack` on the scan's grid, shape (..., 2 d + 4) or (..., 2 d + 5)."""
-        d = (rows.shape[-1] - 4) // 2
-        angle, angle_std, fold, error, *hand = np.moveaxis(rows[..., 2 * d :], -1, 0)
+        """From the rows of `pack` on the scan's grid, shape (..., 2 d + 5) or (..., 2 d + 6)."""
+        d = (rows.shape[-1] - 5) // 2
+        angle, angle_std, fold, error, reliability, *hand = np.moveaxis(rows[..., 2 * d :], -1, 0)
         z, z_std = rows[..., :d], rows[..., d : 2 * d]
-        return cls(z, z_std, angle, angle_std, fold.astype(np.int64), error, *hand)
+        plain = (z, z_std, angle, angle_std, fold.astype(np.int64), error)
+        return cls(*plain, hand[0] if hand else None, reliability)
 
 
 def pack(inference: Inference, offset: float) -> FloatArray:
-    """One row of numbers a pattern: z, z_std, angle, angle_std, fold, error, and handedness if any.
+    """One row of numbers a pattern: z, z_std, angle, angle_std, fold, error, reliability.
+
+    And handedness, if any.
 
     Parameters
     ----------
@@ -76,7 +86,7 @@ def pack(inference: Inference, offset: float) -> FloatArray:
 
     Returns
     -------
-    ndarray, shape (n, 2 d + 4), or (n, 2 d + 5) with a handedness
+    ndarray, shape (n, 2 d + 5), or (n, 2 d + 6) with a handedness
     """
     i = inference
     folds, mirrored = i.fold.cpu().numpy(), i.mirrored.cpu().numpy()
@@ -89,7 +99,7 @@ def pack(inference: Inference, offset: float) -> FloatArray:
     hand = [] if i.handedness is None else [i.handedness]
     before, after = (
         [c.cpu().double().numpy() for c in columns]
-        for columns in ([i.z, i.z_std], [i.angle_std, i.fold, i.error, *hand])
+        for columns in ([i.z, i.z_std], [i.angle_std, i.fold, i.error, i.reliability, *hand])
     )
     rows: FloatArray = np.column_stack([*before, angle, *after])
     return rows

@@ -31,13 +31,14 @@ from .options import RandomState, check_options, generator, seeded
 from .scan.adoption import ScanBackground, check_fits, refit, with_model_geometry
 from .scan.binning import Binner
 from .scan.blocks import check_open
-from .scan.encoding import Encoder
+from .scan.encoding import CHUNK, Encoder
 from .scan.frames import Frames, unflatten
 from .scan.origins import follow
 from .scan.preparing import Prepared, prepare
 from .scan.rendering import render
 from .scan.sampling import Drawn, Reservoir, affordable, draw
 from .threads import one_thread, torch_as_it_comes
+from .training.angle_steps import angle_steps
 from .training.angle_zero import angle_offset
 from .training.calibration import calibrate, redraw
 from .training.defaults import MIN_PATTERNS, MIN_PIXELS, schedule_of
@@ -64,6 +65,13 @@ TRAINED_ALREADY = (
 NOTHING_LEARNED = (
     "all latents are switched off: nothing but the turn was told from noise. Likely causes: few "
     "counts, few patterns, a wrong centre, a wrong gain, or patterns that are all alike"
+)
+
+NEARLY_SYMMETRIC = (
+    "the angles differ by multiples of {turn} degrees, and a turn by that changes the patterns "
+    "little (median angle_reliability {share:.2f}): patches of the angle map say in which "
+    "direction the pattern leans, as where a crystal bends, and need not be grains; "
+    "fold_threshold=0.5 gives the angle of the lattice alone"
 )
 
 
@@ -269,7 +277,10 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             detector = (model, transform, intensity, chance)
             model.measure_fixed(stabilised)
             calibrate(model, held_out, lambda x, draws: redraw(x, draws, *detector))
-            offset = angle_offset(model, stabilised, intensity, binner.grid, transform.weight)
+            parts = [model.infer(x) for x in stabilised.split(CHUNK)]
+            steps = angle_steps(parts)
+            geometry = (intensity, binner.grid, transform.weight)
+            offset = angle_offset(model, stabilised, parts, *geometry)
         units, dose = prepared.q_units, prepared.dose
         # In main memory, so that pickles and files are read where there is no such device.
         self.fitted_ = Fitted(
@@ -291,6 +302,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             warnings.warn(NOISE_FREE, stacklevel=3)
         if all(history.collapsed):
             warnings.warn(NOTHING_LEARNED, stacklevel=3)
+        if steps is not None:
+            said = NEARLY_SYMMETRIC.format(turn=360 // steps.fold, share=steps.reliability)
+            warnings.warn(said, stacklevel=3)
         if history.stopped == "interrupted":
             raise KeyboardInterrupt("training was interrupted; what was learned so far is kept")
         return self

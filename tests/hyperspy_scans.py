@@ -16,7 +16,8 @@ CENTER = (11.3, 12.9)
 Q_SIZE = 0.051
 QUICK = {"max_epochs": 2, "random_state": 0, "progress": False, "device": "cpu"}
 LEARNED = QUICK | {"max_epochs": 60, "batch_size": 8}
-NAMES = ["z1", "z2", "z1_std", "z2_std", "angle", "angle_std", "fold", "error"]
+ANGLE = ["angle", "angle_std", "angle_reliability"]
+NAMES = ["z1", "z2", "z1_std", "z2_std", *ANGLE, "fold", "error"]
 AXES = {
     "y": (0.31, -2.5, "nm"),
     "x": (0.47, 1.25, "um"),

@@ -12,7 +12,8 @@ SCAN, DETECTOR = (6, 8), (24, 26)
 CENTER = (11.3, 12.9)
 QUICK = {"max_epochs": 2, "random_state": 0, "progress": False, "device": "cpu"}
 ENERGY = 60e3
-NAMES = ["z1", "z2", "z1_std", "z2_std", "angle", "angle_std", "fold", "error"]
+ANGLE = ["angle", "angle_std", "angle_reliability"]
+NAMES = ["z1", "z2", "z1_std", "z2_std", *ANGLE, "fold", "error"]
 LEARNED = QUICK | {"max_epochs": 60, "batch_size": 8}
 
 

@@ -205,3 +205,37 @@ def test_an_undefined_angle_is_nan_and_as_wide_as_the_circle():
     theta, std = angle.posterior(cosine(1e3, 0.1), one_fold(0))
     assert math.isnan(theta.item())
     assert std.item() == pytest.approx(math.pi / math.sqrt(3))
+
+
+def reliability(coefficients, n=1):
+    folds = one_fold(n)
+    return angle.reliability(coefficients, folds, angle.mode(coefficients)).item()
+
+
+@pytest.mark.parametrize("height", [0.5, 20.0, 1e6])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_reliability_is_what_the_best_other_turn_lacks(height, share):
+    # Peaks of heights 1 and 1 - share, half a turn apart.
+    first, second = cosine(height * share / 2, 0.4), cosine(height * (1 - share / 2), 0.4, order=2)
+    assert reliability(first + second) == pytest.approx(share, abs=0.01)
+    constant = torch.zeros_like(first)
+    constant[..., 0] = 1e3 * height
+    assert reliability(first + second + constant) == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 6, 12])
+def test_turns_by_a_symmetry_are_no_other_angle(n):
+    assert reliability(cosine(30.0, 0.3, order=n), n) == 1
+    if n > 1:
+        assert reliability(cosine(30.0, 0.3, order=n), 1) == pytest.approx(0, abs=1e-3)
+
+
+def test_reliability_of_four_fold_peaks_of_which_every_other_is_lower():
+    curve = cosine(8.0, 0.2, order=8) + cosine(2.0, 0.2, order=4)
+    # At half the period of the fold: 8 - 2 of 8 + 2.
+    assert reliability(curve, 4) == pytest.approx(0.4, abs=0.01)
+
+
+def test_without_a_direction_no_angle_is_reliable():
+    assert reliability(cosine(30.0, 0.3), 0) == 0
+    assert reliability(cosine(0.0, 0.0), 1) in (0, 1)

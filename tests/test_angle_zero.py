@@ -26,7 +26,7 @@ class Oracle:
     def infer(self, _):
         one = torch.ones(len(self.turns))
         turns = self.turns - self.zero
-        return Inference(one[:, None], one[:, None], turns, one, one.long(), one)
+        return Inference(one[:, None], one[:, None], turns, one, one.long(), one, one)
 
 
 def patterns(turns, fixed):
@@ -38,14 +38,16 @@ def patterns(turns, fixed):
     return x
 
 
+def zero_of(model, x):
+    return angle_offset(model, x, [model.infer(x)], LINEAR, GRID, torch.ones(GRID.shape))
+
+
 @pytest.mark.parametrize("fixed", [0.0, 200.0])
 @pytest.mark.parametrize("zero", [0.0, 2.0])
 def test_what_does_not_turn_does_not_draw_the_zero(fixed, zero):
     # Turns of a quarter of the circle: of all of it, what is fixed would cancel by itself.
     turns = torch.linspace(-np.pi / 4, np.pi / 4, 41)
-    found = angle_offset(
-        Oracle(turns, zero), patterns(turns, fixed), LINEAR, GRID, torch.ones(GRID.shape)
-    )
+    found = zero_of(Oracle(turns, zero), patterns(turns, fixed))
     assert found == pytest.approx(zero, abs=0.02)
 
 
@@ -57,4 +59,4 @@ def test_without_a_direction_there_is_no_zero_to_find():
             return seen
 
     turns = torch.zeros(5)
-    assert angle_offset(Round(turns), patterns(turns, 0), LINEAR, GRID, torch.ones(GRID.shape)) == 0
+    assert zero_of(Round(turns), patterns(turns, 0)) == 0

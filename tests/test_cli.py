@@ -15,7 +15,8 @@ from hyperspy.signals import BaseSignal
 from py4dstem_rrvae import __version__, cli
 from py4dstem_rrvae.adapters import py4dstem
 
-NAMES = {"z1", "z1_std", "angle", "angle_std", "fold", "error", "com_x", "com_y", "dpc_phase"}
+ANGLE = {"angle", "angle_std", "angle_reliability"}
+NAMES = ANGLE | {"z1", "z1_std", "fold", "error", "com_x", "com_y", "dpc_phase"}
 FIT = ["--energy", "60e3", "--latent-dim", "1", "--max-epochs", "1", "--random-state", "0"]
 
 

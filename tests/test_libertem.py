@@ -55,7 +55,8 @@ def assert_same(found, want, where=..., **tolerance):
 def test_fit_is_that_of_the_array(inline, plain):
     maps = host.fit(inline, load(inline), center=CENTER, **OPTIONS)
     assert_same(maps.codes, plain.encode(SCAN))
-    assert list(maps) == ["z1", "z2", "z1_std", "z2_std", "angle", "angle_std", "fold", "error"]
+    angle = ["angle", "angle_std", "angle_reliability"]
+    assert list(maps) == ["z1", "z2", "z1_std", "z2_std", *angle, "fold", "error"]
     assert maps["angle"].units == "rad" and maps["z1"].units == "dimensionless"
     assert {one.values.shape for one in maps.values()} == {(10, 12)}
     np.testing.assert_array_equal(maps["z2"].values, maps.codes.z[..., 1])

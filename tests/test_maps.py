@@ -30,6 +30,8 @@ def test_every_code_becomes_a_map():
     maps = latent_maps(source)
     names = ["z1", "z2", "z3", "z1_std", "z2_std", "z3_std", "angle", "angle_std", "fold", "error"]
     assert list(maps) == names
+    reliable = latent_maps(replace(source, angle_reliability=np.ones(SCAN)))
+    assert list(reliable) == [*names[:8], "angle_reliability", *names[8:]]
     assert all(name == map_.name and map_.description for name, map_ in maps.items())
     np.testing.assert_array_equal(maps["z2"].values, source.z[..., 1])
     np.testing.assert_array_equal(maps["z3_std"].values, source.z_std[..., 2])
@@ -37,8 +39,9 @@ def test_every_code_becomes_a_map():
 
 
 @pytest.mark.parametrize("handedness", [None, np.linspace(0, 1, 30).reshape(SCAN)])
-def test_codes_of_their_maps_are_the_codes(handedness):
-    source = replace(codes(d=11), handedness=handedness)
+@pytest.mark.parametrize("reliability", [None, np.linspace(1, 0, 30).reshape(SCAN)])
+def test_codes_of_their_maps_are_the_codes(handedness, reliability):
+    source = replace(codes(d=11), handedness=handedness, angle_reliability=reliability)
     found = codes_of({name: map_.values for name, map_ in latent_maps(source).items()})
     for name, values in vars(source).items():
         np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)

@@ -193,7 +193,7 @@ def test_codes_of_the_mirror_image(monkeypatch):
     one, other = model.infer(x), model.infer(mirrored(x))
     np.testing.assert_allclose(other.handedness, 1 - one.handedness, atol=1e-9)
     assert (one.handedness - 0.5).abs().min() > 1e-3
-    for name in ("z", "z_std", "angle_std", "fold", "error"):
+    for name in ("z", "z_std", "angle_std", "fold", "error", "reliability"):
         np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-7, atol=1e-12)
     around = torch.remainder(one.angle + other.angle + 1, 2 * math.pi) - 1
     np.testing.assert_allclose(around, torch.zeros(4), atol=1e-9)

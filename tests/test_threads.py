@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from estimators import NAMES
 
 from py4dstem_rrvae.threads import in_parallel, one_thread
 
@@ -62,5 +63,5 @@ def test_codes_do_not_depend_on_the_threads(trained, unseen, three_threads):
     several = trained.encode(frames)
     torch.set_num_threads(1)
     one = trained.encode(frames)
-    for name in ("z", "z_std", "angle", "angle_std", "fold", "error"):
+    for name in NAMES:
         np.testing.assert_array_equal(getattr(several, name), getattr(one, name))

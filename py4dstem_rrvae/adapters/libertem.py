@@ -289,7 +289,7 @@ class LatentUDF(_WholePatterns):
         single = {"kind": "nav", "dtype": "float64"}
         several = single | {"extra_shape": (self.params.latent_dim,)}
         buffers = {name: self.buffer(**several) for name in ("z", "z_std")}
-        names = ["angle", "angle_std", "fold", "error"]
+        names = ["angle", "angle_std", "angle_reliability", "fold", "error"]
         names += ["handedness"] if self.params.mirror else []
         return buffers | {name: self.buffer(**single) for name in names}
 

@@ -226,10 +226,9 @@ class State:
 
 def at(codes: Codes, index: Any) -> Codes:
     """Codes of some positions, by what indexes the scan."""
-    hand = None if codes.handedness is None else np.asarray(codes.handedness)[index]
-    plain = (codes.z, codes.z_std, codes.angle, codes.angle_std, codes.fold, codes.error)
-    z, z_std, angle, angle_std, fold, error = (np.asarray(values)[index] for values in plain)
-    return Codes(z, z_std, angle, angle_std, fold, error, hand)
+    whole: dict[str, Any] = vars(codes)
+    part: dict[str, Any] = {k: v if v is None else np.asarray(v)[index] for k, v in whole.items()}
+    return Codes(**part)
 
 
 def _read(patterns: Any, position: tuple[int, int]) -> FloatArray:

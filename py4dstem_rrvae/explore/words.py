@@ -66,5 +66,6 @@ def _angle(state: State) -> str:
     angle, std = (np.degrees(_at(state.maps, name, state)) for name in ("angle", "angle_std"))
     if fold < 1 or not np.isfinite(angle):
         return "none above the noise"
-    period = "" if fold == 1 else f", modulo {360 / fold:.4g}°"
-    return f"{angle:.1f}° ± {std:.1f}°{period}"
+    said = f"{angle:.1f}° ± {std:.1f}°" + ("" if fold == 1 else f", modulo {360 / fold:.4g}°")
+    reliability = _at(state.maps, "angle_reliability", state)
+    return f"{said}, reliability {reliability:.2f}" if np.isfinite(reliability) else said

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..codes import Codes
 
 DIMENSIONLESS = "dimensionless"
+RELIABILITY = "1 - Q2 / Q1 of angle and the best other one; near 0 that one is nearly as good"
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ def latent_maps(codes: Codes) -> dict[str, LatentMap]:
     Returns
     -------
     dict
-        ``z1``, ``z2``, ..., ``z1_std``, ``z2_std``, ..., ``angle``, ``angle_std``, ``fold`` and
-        ``error``, and ``handedness`` where there is one. `angle` has the period ``2 pi / fold``,
-        NaN where `fold` is 0.
+        ``z1``, ``z2``, ..., ``z1_std``, ``z2_std``, ..., ``angle``, ``angle_std``,
+        ``angle_reliability``, ``fold`` and ``error``, and ``handedness`` where there is one.
+        `angle` has the period ``2 pi / fold``, NaN where `fold` is 0.
     """
     numbers = range(1, codes.z.shape[-1] + 1)
     maps = [
@@ -71,6 +72,11 @@ def latent_maps(codes: Codes) -> dict[str, LatentMap]:
         LatentMap(
             "angle_std", codes.angle_std, "rad", None, "circular standard deviation of angle"
         ),
+        *(
+            []
+            if codes.angle_reliability is None
+            else [_plain("angle_reliability", codes.angle_reliability, RELIABILITY)]
+        ),
         _plain("fold", codes.fold, "equal turns of the pattern; 0 where it has no direction"),
         _plain("error", codes.error, "misfit of the decoded pattern"),
     ]
@@ -89,7 +95,8 @@ def codes_of(values: Mapping[str, NDArray[Any]]) -> Codes:
     angle, angle_std, fold, error = (
         values[name] for name in ("angle", "angle_std", "fold", "error")
     )
-    return Codes(z, z_std, angle, angle_std, fold, error, values.get("handedness"))
+    hand, reliability = (values.get(name) for name in ("handedness", "angle_reliability"))
+    return Codes(z, z_std, angle, angle_std, fold, error, hand, reliability)
 
 
 def _plain(name: str, values: NDArray[Any], description: str) -> LatentMap:

@@ -29,6 +29,9 @@ LEARNED = 2.0
 EVIDENCE = 4.0
 # Folds looked for, largest first.
 FOLDS = (12, 10, 8, 6, 5, 4, 3, 2)
+# A maximum of the likelihood so near to the angle, or to one that is equal to it by symmetry, is
+# the same: half-way between two of the highest fold there is always room for another.
+SAME = math.pi / (2 * max(FOLDS))
 # Angles a posterior is evaluated at: so many per harmonic of a decoded pattern, which has 16 or 32.
 # That is a multiple of every fold, so that a grid that holds one peak of a pattern holds all.
 OVERSAMPLING, MOST_ANGLES = 15, 480
@@ -331,10 +334,8 @@ def posterior(
     values = evaluate(shifted(log_likelihood, angle), n)
     step = 2 * math.pi / n
     offset = torch.arange(n, dtype=values.dtype, device=values.device) * step
-    # Distance from the nearest of the fold's equivalent peaks, of every fold (rows) there is.
-    every = torch.arange(max(FOLDS) + 1, dtype=values.dtype, device=values.device)
-    period = 2 * math.pi / every.clamp(min=1)[:, None]
-    distance = torch.remainder(offset + period / 2, period) - period / 2
+    # From the nearest of the fold's equivalent peaks, for every fold there is.
+    distance = _to_nearest(offset)
     squared = torch.softmax(_below_top(values, values[:, :1]), dim=-1) @ distance.square().T
     spread = squared.gather(-1, folds[:, None])[:, 0].sqrt()
     curvature = (2 * values[:, 0] - values[:, 1] - values[:, -1]) / step**2
@@ -347,3 +348,49 @@ def posterior(
         torch.where(undefined, torch.full_like(angle, math.nan), angle),
         torch.where(undefined, uniform, std),
     )
+
+
+def reliability(log_likelihood: Tensor, folds: Tensor, angle: Tensor) -> Tensor:
+    """By how much the angle explains a pattern better than the best other one, from 0 to 1.
+
+    ``1 - Q2 / Q1``, as in orientation mapping (E. F. Rauch and M. Veron, Mater. Charact. 98, 2014),
+    where Q is what the log-likelihood has over its mean over all angles.
+
+    Parameters
+    ----------
+    log_likelihood, folds
+        As in `posterior`; what turns by ``2 pi / fold`` give is no other angle.
+    angle : Tensor, shape (B,)
+        The mode.
+
+    Returns
+    -------
+    Tensor, shape (B,)
+        1 where there is no other maximum above the mean, near 0 where another turn is nearly as
+        good, 0 where the fold is 0.
+    """
+    n = grid_size(log_likelihood)
+    turned = shifted(log_likelihood, angle)
+    turned[..., 0] = 0
+    values = evaluate(turned, n)
+    around = torch.cat([values[:, -1:], values, values[:, :1]], dim=-1)
+    maximum = (values >= around[:, :-2]) & (values >= around[:, 2:])
+    others = values.masked_fill(~(maximum & _apart(n, angle.dtype, angle.device)[folds]), 0)
+    reliable = 1 - others.amax(dim=-1) / values[:, 0].clamp(min=1e-9)
+    return torch.where(folds == 0, torch.zeros_like(reliable), reliable.clamp(0, 1))
+
+
+@lru_cache(maxsize=8)
+def _apart(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Which of n angles are no symmetry-equivalent of 0, for every fold there is, (folds, n)."""
+    with torch.inference_mode(False):
+        offset = torch.arange(n, dtype=dtype, device=device) * (2 * math.pi / n)
+        distance = _to_nearest(offset)
+    return distance.abs() > SAME
+
+
+def _to_nearest(offset: Tensor) -> Tensor:
+    """Signed distance of angles (n,) from the nearest equivalent of 0, for every fold, (F, n)."""
+    every = torch.arange(max(FOLDS) + 1, dtype=offset.dtype, device=offset.device)
+    period = 2 * math.pi / every.clamp(min=1)[:, None]
+    return torch.remainder(offset + period / 2, period) - period / 2

@@ -239,7 +239,7 @@ class CoordinateRRVAE(LatentModel):
         z, theta = mean[:, 1:] * self.kept, mean[:, 0]
         residual = (x - self.expected(z, theta)) / self.noise_variance.sqrt()
         error = ((self.weight * residual.square()).sum(dim=(1, 2)) / self.dof.sum()).sqrt()
-        folds = self._fold(z, theta, self.weight * residual)
+        folds, reliability = self._fold(z, theta, self.weight * residual)
         undefined, widest = folds == 0, math.pi / math.sqrt(3)
         std = (log_std[:, 0].exp() * self.angle_spread).clamp(max=widest)
         return Inference(
@@ -249,12 +249,14 @@ class CoordinateRRVAE(LatentModel):
             torch.where(undefined, widest, std),
             folds,
             error,
+            reliability,
         )
 
-    def _fold(self, z: Tensor, theta: Tensor, residual: Tensor) -> Tensor:
+    def _fold(self, z: Tensor, theta: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Rotational order (B,) of decoded patterns as far as the data bear it out.
 
-        Both are looked at on rings. ``residual (B, n, n)`` is in units of the noise.
+        And the reliability (B,) of the angle, of decoded patterns alone. Patterns and residuals are
+        looked at on rings. ``residual (B, n, n)`` is in units of the noise.
         """
         radius = (torch.arange(RINGS, device=z.device) + 0.5) / RINGS
         phi = torch.arange(ANGLES, device=z.device) * (2 * math.pi / ANGLES)
@@ -273,11 +275,14 @@ class CoordinateRRVAE(LatentModel):
         gain = evidence.gain_by_order(size * left, harmonics, theta, torch.ones_like(left[0]))
         _, breaks, _ = angle.symmetries(harmonics.shape[-1], theta.dtype, theta.device)
         # At s times the strength decoded, orders gain 2 s overlap - s^2 promised; at the best s:
-        promised = angle.power(harmonics) @ breaks
+        power = angle.power(harmonics)
+        promised = power @ breaks
         overlap = 0.5 * (gain @ breaks + promised).clamp(min=0)
         broken = overlap.square() / promised.clamp(min=1e-9) >= angle.EVIDENCE
         folds = angle.largest_fold(harmonics, broken, IMPERFECT)
-        return torch.where(gain[:, 1:].sum(dim=-1) < angle.EVIDENCE, 0, folds)
+        folds = torch.where(gain[:, 1:].sum(dim=-1) < angle.EVIDENCE, 0, folds)
+        overlap_at = nn.functional.pad(power + 0j, (0, 1))
+        return folds, angle.reliability(overlap_at, folds, torch.zeros_like(theta))
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:

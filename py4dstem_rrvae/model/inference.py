@@ -24,6 +24,8 @@ class Inference:
         Rotational order, of the decoded pattern as far as the data bear it out (`angle.fold`).
     error : Tensor, shape (B,)
         Root-mean-square residual at the best turn, in units of the model's noise.
+    reliability : Tensor, shape (B,)
+        Of the angle (`angle.reliability`).
     handedness : Tensor, shape (B,), or None
         Probability that the pattern is the mirror image of the decoded one (`mirror.MirrorRRVAE`);
         None from a model that knows no mirror.
@@ -35,6 +37,7 @@ class Inference:
     angle_std: Tensor
     fold: Tensor
     error: Tensor
+    reliability: Tensor
     handedness: Tensor | None = None
 
     @property

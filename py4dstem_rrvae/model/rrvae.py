@@ -435,7 +435,8 @@ class PolarRRVAE(LatentModel):
         std = torch.minimum(std * self.angle_spread * error.clamp(min=1), widest)
         log_variance = fit.log_variance.clamp(*self.width_range)
         z_std = (0.5 * log_variance).exp() * self.spread
-        return Inference(fit.z, z_std, theta, std, folds, error, fit.handedness)
+        reliability = angle.reliability(fit.turned, folds, fit.theta)
+        return Inference(fit.z, z_std, theta, std, folds, error, reliability, fit.handedness)
 
     @torch.no_grad()
     def halves(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,10 +36,10 @@ def maps_figure(
     ----------
     maps
         Any of ``com_x`` with ``com_y``, ``dpc_phase``, ``phase``, ``z1``, ``z2``, ..., ``angle``
-        with ``fold``, ``angle_smoothed``, ``angle_unwrapped``, ``handedness``, ``error``,
-        ``anomaly``, ``rotation_2``, ``rotation_3``, ``rotation_4``, ``rotation_6`` (the turns of
-        crystals), ``mirror_score`` and ``mirror_axis``; each 2-D of one shape. Other names are not
-        drawn.
+        with ``fold``, ``angle_reliability``, ``angle_smoothed``, ``angle_unwrapped``,
+        ``handedness``, ``error``, ``anomaly``, ``rotation_2``, ``rotation_3``, ``rotation_4``,
+        ``rotation_6`` (the turns of crystals), ``mirror_score`` and ``mirror_axis``; each 2-D of
+        one shape. Other names are not drawn.
     pixel_size, units
         Distance between neighbouring positions, along a row where the two differ.
     title
@@ -114,6 +114,9 @@ def map_panels(
             fold = CYCLE / np.asarray(CYCLE if angle.period is None else angle.period)
             label += " x fold" if (fold[np.isfinite(fold)] > 1).any() else ""
             panels[label] = partial(cyclic, angle.values * fold)
+    if "angle_reliability" in maps:
+        reliability = maps["angle_reliability"].values
+        panels["reliability of the angle"] = partial(between, reliability, (0, 1), "cividis")
     if "angle_unwrapped" in maps:
         turned = maps["angle_unwrapped"]
         panels["unwrapped angle"] = partial(sequential, turned.values, turned.units, "viridis")
@@ -174,8 +177,9 @@ def profiles_figure(
     ValueError
         If there is nothing to draw, or the maps are not 1-D of the positions' length.
     """
-    known = ("com_x", "com_y", *_latents(maps), "angle", "angle_smoothed", "fold", "handedness")
-    known = (*known, "error", "anomaly", *(f"rotation_{n}" for n in (2, 3, 4, 6)), "mirror_score")
+    known = ("com_x", "com_y", *_latents(maps), "angle", "angle_smoothed", "angle_reliability")
+    known = (*known, "fold", "handedness", "error", "anomaly")
+    known = (*known, *(f"rotation_{n}" for n in (2, 3, 4, 6)), "mirror_score")
     names = [name for name in known if name in maps]
     wrong = {maps[name].values.shape for name in names} - {positions.shape}
     if not names or wrong:

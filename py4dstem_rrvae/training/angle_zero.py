@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,17 +13,35 @@ from ..detector.intensity import Intensity
 from ..model.inference import Inference
 from ..model.rrvae import LatentModel
 
-CHUNK = 256
-
 
 def angle_offset(
-    model: LatentModel, stabilised: Tensor, intensity: Intensity, grid: Grid, weight: Tensor
+    model: LatentModel,
+    stabilised: Tensor,
+    parts: Sequence[Inference],
+    intensity: Intensity,
+    grid: Grid,
+    weight: Tensor,
 ) -> float:
     """Turn the model's zero onto the direction of the centre of mass, weighted by its size.
 
-    ``weight (R, A)`` is 0 in the bins that a mask leaves nothing of.
+    Parameters
+    ----------
+    model
+        Trained.
+    stabilised : Tensor, shape (n, R, A)
+        Patterns of the scan trained on.
+    parts
+        What the model infers of them, block by block.
+    intensity, grid
+        Their scale and bins.
+    weight : Tensor, shape (R, A)
+        0 in the bins that a mask leaves nothing of.
+
+    Returns
+    -------
+    float
+        Radians, to be added to the model's turn; 0 where no pattern has fold 1.
     """
-    parts = [model.infer(x) for x in stabilised.split(CHUNK)]
     theta = torch.cat([p.angle for p in parts]).cpu()
     distinct = torch.cat([p.fold for p in parts]).cpu() == 1
     if not bool(distinct.any()):
@@ -37,7 +57,7 @@ def angle_offset(
 
 @torch.inference_mode()
 def _completed(
-    model: LatentModel, stabilised: Tensor, parts: list[Inference], weight: Tensor
+    model: LatentModel, stabilised: Tensor, parts: Sequence[Inference], weight: Tensor
 ) -> Tensor:
     """Patterns with what the model expects where a mask leaves nothing.
 

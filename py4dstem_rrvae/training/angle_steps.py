@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Angles that differ by turns which the patterns nearly keep.
+
+A crystal that bends leans its pattern in another direction from place to place. Where the pattern
+nearly has a symmetry, the angle then takes one of few values, and its map looks like one of grains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..model.inference import Inference
+
+# Symmetries that a crystal's pattern may nearly have.
+CRYSTAL = (2, 3, 4, 6)
+# Angles agree modulo a turn where the length of the mean of their unit vectors is at least this.
+AGREE = 0.95
+# A turn nearly keeps the patterns where their median reliability is below this.
+NEARLY = 0.3
+# Share of the patterns that have another than the most frequent of the angles.
+OTHERS = 0.1
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What nearly keeps the patterns.
+
+    Attributes
+    ----------
+    fold
+        The angles are multiples of ``2 pi / fold`` apart.
+    reliability
+        Median of the patterns that have an angle.
+    """
+
+    fold: int
+    reliability: float
+
+
+def angle_steps(parts: Sequence[Inference]) -> Steps | None:
+    """Symmetry by whose turns the angles differ, where patterns nearly have it; else None."""
+    folds, theta, reliability = (
+        torch.cat([getattr(part, name) for part in parts]).cpu()
+        for name in ("fold", "angle", "reliability")
+    )
+    defined = folds > 0
+    if not bool(defined.any()) or reliability[defined].median() > NEARLY:
+        return None
+    theta, folds = theta[defined], folds[defined]
+    for fold in CRYSTAL:
+        mean = torch.exp(1j * fold * theta).mean()
+        # Of patterns that have the symmetry, it leaves no choice.
+        broken = fold % folds == 0
+        broken &= folds < fold
+        if mean.abs() < AGREE or not bool(broken.any()):
+            continue
+        turns = (theta[broken] * fold - torch.angle(mean)) / (2 * torch.pi)
+        if _others(turns.round().remainder(fold)) > OTHERS:
+            return Steps(fold, float(reliability[defined].median()))
+    return None
+
+
+def _others(numbers: Tensor) -> float:
+    """Share that is not the most frequent one."""
+    _, counts = numbers.unique(return_counts=True)
+    return 1 - float(counts.max() / counts.sum())
