@@ -165,7 +165,7 @@ def _demo(options: argparse.Namespace) -> None:
         py4dstem.save(cube, emd, overwrite=options.overwrite)
     _write_zspy(options, model)
     with _step(f"drew {figure}"):
-        _draw(py4dstem.plot(cube), figure)
+        _draw(py4dstem.plot(cube), figure, options.overwrite)
     _say(_standouts(simulation, cube, model.history_.collapsed))
 
 
@@ -210,7 +210,7 @@ def _fit(options: argparse.Namespace) -> None:
     figure = run(options, training)
     if options.figure is not None:
         with _step(f"drew {options.figure}"):
-            _draw(figure(), options.figure)
+            _draw(figure(), options.figure, options.overwrite)
 
 
 def _fit_py4dstem(options: argparse.Namespace, training: dict[str, Any]) -> Callable[[], Figure]:
@@ -246,8 +246,8 @@ def _fit_hyperspy(options: argparse.Namespace, training: dict[str, Any]) -> Call
     return lambda: hyperspy.plot(maps, title=signal.metadata.General.title or None)
 
 
-def _draw(figure: Figure, path: Path) -> None:
-    with replacing(path) as part:
+def _draw(figure: Figure, path: Path, overwrite: bool) -> None:
+    with replacing(path, overwrite=overwrite) as part:
         figure.savefig(part, dpi=150)
 
 

@@ -23,12 +23,12 @@ except ImportError:  # not on Windows, where what a killed process leaves stays
 # Folders beside the files, in which new ones are written; locked as long as their process lives.
 PREFIX, SUFFIX = ".rrvae-", ".part"
 EARLIER = "earlier"
-# Of Linux's renameat2, which gives two names to each other's files in one step.
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
+# Of Linux's renameat2: give a name only where none has it; give two names to each other's files.
+AT_FDCWD, RENAME_NOREPLACE, RENAME_EXCHANGE = -100, 1, 2
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Path for a new file or folder that is moved to `path` at the end of the block.
 
     If the block raises, or the process is killed in it, `path` is as it was. What a killed process
@@ -38,9 +38,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ----------
     path
         Of the file, or of the folder that a store is; a link is followed.
+    overwrite
+        Whether what has this name at the end of the block may go: another process may have written
+        it since the caller looked.
 
     Raises
     ------
+    FileExistsError
+        If it exists in the end, and may not go.
     OSError
         If it cannot be written.
     """
@@ -55,7 +60,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if path.is_file():
             shutil.copymode(path, folder / path.name)
         _to_disk(folder / path.name)
-        _move(folder / path.name, path)
+        _move(folder / path.name, path, overwrite)
         _sync(path.parent)
     except (OSError, RuntimeError) as error:  # the second is what HDF5 makes of a full disk
         raise _unwritten(path, error) from error
@@ -112,26 +117,29 @@ def _tidy(parent: Path) -> None:
         os.close(lock)
 
 
-def _move(part: Path, path: Path) -> None:
+def _move(part: Path, path: Path, overwrite: bool) -> None:
     """Give a complete file or folder the name `path`; what had it may be left beside `part`."""
+    if not overwrite:
+        if _renamed(part, path, RENAME_NOREPLACE):
+            return
+        if path.exists():
+            raise FileExistsError("another process wrote a file of this name meanwhile")
     if path.is_dir() and not part.is_dir():
         raise IsADirectoryError("it is a folder")
     if not (part.is_dir() and path.exists()):
         part.replace(path)
-    elif not _exchanged(part, path):
+    elif not _renamed(part, path, RENAME_EXCHANGE):
         # For a moment neither has the name; `_tidy` knows what to do if that is the last one.
         (part.parent / EARLIER).mkdir()
         path.replace(part.parent / EARLIER / path.name)
         part.replace(path)
 
 
-def _exchanged(one: Path, other: Path) -> bool:
-    """Whether two paths could be given to each other's files in one step."""
+def _renamed(one: Path, other: Path, flag: int) -> bool:
+    """Whether Linux's renameat2 did what the flag says in one step."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
     names = os.fsencode(one), os.fsencode(other)
-    return rename is not None and not rename(
-        AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE
-    )
+    return rename is not None and not rename(AT_FDCWD, names[0], AT_FDCWD, names[1], flag)
 
 
 def _to_disk(path: Path) -> None:

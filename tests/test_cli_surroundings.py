@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command where the disk is full, or nothing can be written."""
 
+import os
 import subprocess
 import sys
 
@@ -56,7 +57,7 @@ def complaints(text):
 
 
 # A store's files are smaller.
-@pytest.mark.parametrize(("ending", "limit"), [("h5", 4096), ("zspy", 100)])
+@pytest.mark.parametrize(("ending", "limit"), [("h5", 4096), ("hspy", 4096), ("zspy", 100)])
 def test_a_full_disk_is_one_sentence_and_leaves_the_earlier_file(ending, limit, scans, tmp_path):
     out = tmp_path / f"maps.{ending}"
     out.write_text("earlier") if ending != "zspy" else None
@@ -77,3 +78,47 @@ def test_a_folder_that_takes_no_files_is_refused_at_once(scans):
     code, said, error = ended(started(fit(scans, Path("/proc/self/maps.h5"))))
     assert code == 2 and len(error.splitlines()) == 1
     assert "/proc/self/maps.h5" in error and "trained" not in said
+
+
+DRAW = """
+from pathlib import Path
+from matplotlib.figure import Figure
+from py4dstem_rrvae.cli import _draw
+import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+figure = Figure(); figure.subplots()
+_draw(figure, Path(sys.argv[1]), True)
+"""
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_a_full_disk_leaves_the_earlier_figure(ending, tmp_path):
+    path = tmp_path / f"maps.{ending}"
+    path.write_text("earlier")
+    code, _, error = ended(started([path], f"import sys{DRAW}"))
+    assert code == 1 and error.splitlines()[-1].startswith(f"OSError: {path} could not be written")
+    assert names(tmp_path) == [path.name] and path.read_text() == "earlier"
+
+
+@pytest.mark.parametrize("ending", ["h5", "zspy"])
+def test_two_commands_at_once_lose_nothing(ending, scans, tmp_path):
+    out = tmp_path / f"maps.{ending}"
+    both = [started(fit(scans, out)) for _ in range(2)]
+    codes, errors = zip(*[(code, error) for code, _, error in map(ended, both)], strict=True)
+    assert sorted(codes) == [0, 2], errors
+    refused = errors[codes.index(2)].splitlines()
+    assert sum("another process" in line or "exists" in line for line in refused) == 1
+    assert names(tmp_path) == [out.name]
+
+
+def test_any_name_without_a_home_or_a_terminal(scans, tmp_path):
+    folder = tmp_path / ("Übung 测试 " + "lang" * 40)
+    folder.mkdir()
+    out, figure = folder / "Karten ü.h5", folder / "Bild é.png"
+    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "TERM", "LANG")}
+    process = started(
+        fit(scans, out, "--figure", figure),
+        stdin=subprocess.DEVNULL, env=environment | {"LC_ALL": "C"},
+    )  # fmt: skip
+    code, said, error = ended(process)
+    assert code == 0, error
+    assert names(folder) == sorted([out.name, figure.name]) and "%" not in said + error

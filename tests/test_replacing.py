@@ -16,13 +16,13 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def write(path, text):
-    with replacing(path) as part:
+def write(path, text, **options):
+    with replacing(path, **options) as part:
         part.write_text(text)
 
 
-def write_store(path, text):
-    with replacing(path) as part:
+def write_store(path, text, **options):
+    with replacing(path, **options) as part:
         (part / "inside").mkdir(parents=True)
         (part / "inside" / "values").write_text(text)
 
@@ -59,7 +59,7 @@ def test_mode_and_link_stay(tmp_path):
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_store_is_replaced_whole(exchange, tmp_path, monkeypatch):
     if not exchange:  # as where the system has no such call
-        monkeypatch.setattr(module, "_exchanged", lambda *_: False)
+        monkeypatch.setattr(module, "_renamed", lambda *_: False)
     path = tmp_path / "maps.zspy"
     write_store(path, "one")
     (path / "old").write_text("of the earlier store")
@@ -121,11 +121,28 @@ def test_what_another_process_writes_is_left_alone(tmp_path):
     assert path.read_text() == "slow" and names(tmp_path) == ["maps.h5"]
 
 
+@pytest.mark.parametrize("in_one_step", [True, False])
+@pytest.mark.parametrize("writer", [write, write_store])
+def test_what_came_meanwhile_stays_unless_it_may_go(writer, in_one_step, tmp_path, monkeypatch):
+    if not in_one_step:  # as where the system has no such call
+        monkeypatch.setattr(module, "_renamed", lambda *_: False)
+    path = tmp_path / "maps"
+    writer(path, "first", overwrite=False)
+    (tmp_path / "maps").rename(tmp_path / "kept")
+    told = pytest.raises(FileExistsError, match="another process wrote a file of this name")
+    with told, replacing(path, overwrite=False) as part:
+        part.write_text("second")
+        (tmp_path / "kept").rename(path)
+    found = path / "inside" / "values" if path.is_dir() else path
+    assert found.read_text() == "first" and names(tmp_path) == ["maps"]
+
+
 def test_exchange_is_one_step_here(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").write_text("b")
     if sys.platform != "linux":
         pytest.skip("a call of Linux")
-    assert module._exchanged(tmp_path / "a", tmp_path / "b")
+    exchange = module.RENAME_EXCHANGE
+    assert module._renamed(tmp_path / "a", tmp_path / "b", exchange)
     assert (tmp_path / "a").is_file() and (tmp_path / "b").is_dir()
-    assert not module._exchanged(tmp_path / "a", tmp_path / os.fsdecode(b"absent"))
+    assert not module._renamed(tmp_path / "a", tmp_path / os.fsdecode(b"absent"), exchange)

@@ -103,7 +103,7 @@ def save(
         raise ValueError("there are no maps to save: call fit, encode or compare first")
     stack = hs.stack(kept, new_axis_name="map", show_progressbar=False)
     stack.metadata.General.title = f"maps: {', '.join(m.metadata.RRVAE.map for m in kept)}"
-    with replacing(path) as part, warnings.catch_warnings():
+    with replacing(path, overwrite=overwrite) as part, warnings.catch_warnings():
         # Of the host's own choice of store.
         warnings.filterwarnings("ignore", message="The NestedDirectoryStore is deprecated")
         stack.save(str(part))

@@ -346,7 +346,7 @@ def save(
     data = _node(datacube) if maps_only else datacube
     if data is None:
         raise ValueError("the datacube has no maps to save: call fit, encode or compare first")
-    with replacing(path) as part:
+    with replacing(path, overwrite=overwrite) as part:
         py4DSTEM.save(part, data, mode="o")
 
 
