@@ -6,6 +6,10 @@ on `synthetic.folds` (1-, 2-, 3-, 4-, 6-fold and rotation-free patterns of one r
 five doses, and prints confusion tables of the fold, the share of noise draws within 1 and 1.96
 standard deviations, and the angle's error over its Cramer-Rao bound. Coverage alone is repeated on
 twisted rings and on simulated scans, which are simulated once (8 minutes) and kept.
+
+Two shares say little of a whole distribution. So each deviation also gets its rank, the probability
+that the claimed normal distribution gives to smaller ones: ranks of error bars that hold are
+uniform (simulation-based calibration, S. Talts et al., arXiv:1804.06788).
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.stats import kstest, mode, norm
 
 from py4dstem_rrvae import RRVAE, Frames, simulate, synthetic
 from py4dstem_rrvae.simulate import Case
@@ -29,24 +34,34 @@ from .quality import table
 
 Array = NDArray[np.float64]
 # Deviations of z and angle of a scene, counts and seed.
-Others = dict[tuple[str, int, int], tuple[Array, Array]]
+Others = dict[tuple[str, int, int], "Deviations"]
 DOSES = (200, 1000, 5000, 20_000, 100_000)
 ORDERS = (1, 2, 3, 4, 6, 0)
 NOMINAL = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.6827, 0.8, 0.9, 0.95, 0.99])
 # Patterns whose noise is drawn again and again.
 REPEATED = 200
+# Bars of a histogram of ranks.
+BARS = 20
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """In units of the standard deviation that was claimed, with their sign."""
+
+    z: Array  # (moves, d), about the mean over noise draws
+    angle: Array  # (moves,), about the truth, or the mean over noise draws
+    changed: float  # share of noise draws with another fold than most draws of their pattern
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one seed and dose; deviations in units of the standard deviation that was claimed."""
+    """Of one seed and dose."""
 
     counts: int
     seed: int
     confusion: Array  # rows: true order; columns: ORDERS and another
     ratio: Array  # per order but 0
-    z: Array  # (moves, d)
-    angle: Array  # (moves,)
+    deviations: Deviations
 
 
 def measure(counts: int, seed: int, draws: int) -> Result:
@@ -60,25 +75,22 @@ def measure(counts: int, seed: int, draws: int) -> Result:
     ratio = [np.median((error / fresh.bound)[fresh.fold == n]) for n in defined]
     repeated = synthetic.folds(REPEATED, counts=counts, random_state=2)
     expected = synthetic.expected_folds(repeated, counts=counts)
-    z, _ = deviations(model, expected, draws)
-    return Result(
-        counts, seed, confusion(fresh.fold, codes.fold), np.array(ratio), z,
-        angle_deviations(fresh, codes),
-    )  # fmt: skip
+    found = replace(deviations(model, expected, draws), angle=angle_deviations(fresh, codes))
+    return Result(counts, seed, confusion(fresh.fold, codes.fold), np.array(ratio), found)
 
 
-def rings(counts: int, seed: int, draws: int) -> tuple[Array, Array]:
-    """Deviations of z and angle on twisted rings, as of `Result`."""
+def rings(counts: int, seed: int, draws: int) -> Deviations:
+    """The same on twisted rings."""
     trained = synthetic.twisted_rings(2000, counts=counts)
     model = RRVAE(random_state=seed, progress=False, device="cpu").fit(trained.frames)
     fresh = synthetic.twisted_rings(2000, counts=counts, random_state=1)
     repeated = synthetic.twisted_rings(REPEATED, counts=counts, random_state=2)
     expected = synthetic.expected_twisted_rings(repeated, counts=counts)
-    z, _ = deviations(model, expected, draws)
-    return z, angle_deviations(fresh, model.encode(fresh.frames))
+    angle = angle_deviations(fresh, model.encode(fresh.frames))
+    return replace(deviations(model, expected, draws), angle=angle)
 
 
-def simulated(case: str | Case, counts: int, seed: int, draws: int) -> tuple[Array, Array]:
+def simulated(case: str | Case, counts: int, seed: int, draws: int) -> Deviations:
     """The same of a simulated scan, a draw of it trained on; angles against their mean."""
     clean = simulate.noise_free(case)
     expected = clean.patterns * (counts / clean.patterns.sum((2, 3)).mean(dtype=float))
@@ -95,7 +107,7 @@ def simulated(case: str | Case, counts: int, seed: int, draws: int) -> tuple[Arr
     )
 
 
-SCENES: dict[str, tuple[Callable[[int, int, int], tuple[Array, Array]], tuple[int, ...]]] = {
+SCENES: dict[str, tuple[Callable[[int, int, int], Deviations], tuple[int, ...]]] = {
     "twisted rings": (rings, DOSES),
     "graphene": (partial(simulated, "graphene"), DOSES[-1:]),
     "measured-like silicon": (partial(simulated, "measured_silicon"), (200_000,)),
@@ -115,11 +127,11 @@ def deviations(
     expected: Array,
     draws: int,
     placed: Callable[[Array], Array | Frames] = lambda drawn: drawn,
-) -> tuple[Array, Array]:
-    """Deviations of z (moves, k) and of the angle from their means over noise draws.
+) -> Deviations:
+    """Of z and of the angle from their means over noise draws.
 
-    In units of `z_std` and `angle_std`; of the k latents that were not switched off, and of the
-    angle where all draws give a pattern the same fold. ``placed`` gives counts their geometry.
+    Of the latents that were not switched off, and of the angle in the draws with the fold that most
+    draws of their pattern have. ``placed`` gives counts their geometry.
     """
     rng = np.random.default_rng(0)
     codes = [model.encode(placed(rng.poisson(expected))) for _ in range(draws)]
@@ -131,27 +143,35 @@ def deviations(
     z, z_std = z[..., kept], z_std[..., kept]
     # The mean of the same draws is nearer to each of them than the true one.
     less = np.sqrt(draws / (draws - 1))
-    same = (fold == fold[0]).all(axis=0) & (fold[0] > 0)
-    turn = np.exp(1j * (fold * np.nan_to_num(angle))[:, same])
-    off = np.angle(turn / turn.mean(axis=0)) / fold[:, same]
-    return (
-        np.abs(less * (z - z.mean(axis=0)) / z_std).reshape(fold.size, -1),
-        np.abs(less * off / angle_std[:, same]).ravel(),
+    most = mode(fold, axis=0).mode
+    same = (fold == most) & (fold > 0)
+    turn = np.where(same, np.exp(1j * fold * np.nan_to_num(angle)), 0)
+    mean = np.broadcast_to(turn.sum(axis=0), fold.shape)[same]
+    off = np.angle(turn[same] / mean) / fold[same]
+    moves = less * (z - z.mean(axis=0)) / z_std
+    return Deviations(
+        moves.reshape(fold.size, -1), less * off / angle_std[same], float(np.mean(fold != most))
     )
 
 
 def angle_deviations(truth: synthetic.Patterns, codes) -> Array:
-    """Angle error over `angle_std`, where the fold is right."""
+    """Signed error of the angle over `angle_std`, where the fold is right."""
     right = (codes.fold == truth.fold) & (truth.fold > 0)
-    error = truth.angle_error(np.where(codes.fold > 0, codes.angle, 0.0))
+    error = truth.angle_difference(np.where(codes.fold > 0, codes.angle, 0.0))
     return (error / codes.angle_std)[right]
 
 
 def coverage(deviation: Array, nominal: Array = NOMINAL) -> Array:
     """Share of deviations within the interval that a normal one keeps to with `nominal`."""
-    from scipy.stats import norm
+    return np.array([np.mean(np.abs(deviation) <= norm.ppf(0.5 + p / 2)) for p in nominal])
 
-    return np.array([np.mean(deviation <= norm.ppf(0.5 + p / 2)) for p in nominal])
+
+def uneven(deviation: Array) -> float:
+    """How far ranks are from uniform: the largest difference of the two distributions.
+
+    As of Kolmogorov and Smirnov, without a test: draws of one pattern are not independent.
+    """
+    return float(kstest(deviation, norm.cdf).statistic)
 
 
 def report(results: list[Result]) -> None:
@@ -162,12 +182,11 @@ def report(results: list[Result]) -> None:
             for n, row in zip(ORDERS, r.confusion, strict=True)
         ]
         table(f"Fold found, {r.counts:,} counts, seed {r.seed}", rows)
-    table("Coverage of 68 % and 95 % intervals, and median angle error over its bound", [
+    table("Coverage of 68 % and 95 % intervals (ranks: points from uniform), and median error", [
         {
             "counts": f"{r.counts:,}",
             "seed": str(r.seed),
-            **{f"z{k + 1}": covered(r.z[:, k]) for k in range(r.z.shape[1])},
-            "angle": covered(r.angle),
+            **said(r.deviations),
             "error / bound, 1-, 2-, 3-, 4-, 6-fold": " ".join(f"{x:.2f}" for x in r.ratio),
         }
         for r in results
@@ -180,16 +199,23 @@ def report_others(found: Others) -> None:
             "patterns": scene,
             "counts": f"{counts:,}",
             "seed": str(seed),
-            **{f"z{k + 1}": covered(z[:, k]) if k < z.shape[1] else "off" for k in range(2)},
-            "angle": covered(angle) if angle.size else "undefined",
+            **said(deviations),
         }
-        for (scene, counts, seed), (z, angle) in found.items()
+        for (scene, counts, seed), deviations in found.items()
     ])  # fmt: skip
+
+
+def said(found: Deviations) -> dict[str, str]:
+    """Coverage of each latent and of the angle, and how often the fold changed."""
+    latents = dict(zip(("z1", "z2"), found.z.T, strict=False))
+    rows = {name: covered(latents[name]) if name in latents else "off" for name in ("z1", "z2")}
+    rows["angle"] = covered(found.angle) if found.angle.size else "undefined"
+    return rows | {"fold changed, %": f"{100 * found.changed:.1f}"}
 
 
 def covered(deviation: Array) -> str:
     one, two = coverage(deviation, np.array([0.6827, 0.95]))
-    return f"{100 * one:.0f} / {100 * two:.0f}"
+    return f"{100 * one:.0f} / {100 * two:.0f} ({100 * uneven(deviation):.0f})"
 
 
 def figures(results: list[Result], found: Others, folder: Path) -> None:
@@ -197,6 +223,7 @@ def figures(results: list[Result], found: Others, folder: Path) -> None:
     for name, figure in (
         ("fold_confusion", draw_confusion(results)),
         ("coverage", draw_coverage(results, found)),
+        ("ranks", draw_ranks(results, found)),
         ("angle_error", draw_error(results)),
     ):
         FigureCanvasAgg(figure)
@@ -230,13 +257,15 @@ def draw_coverage(results: list[Result], found: Others) -> Figure:
     scenes = list(dict.fromkeys(scene for scene, _, _ in found))
     curves = {
         name: {
-            f"{dose:,} counts": [getattr(r, name).ravel() for r in results if r.counts == dose]
+            f"{dose:,} counts": [
+                getattr(r.deviations, name).ravel() for r in results if r.counts == dose
+            ]
             for dose in doses
         }
         for name in ("z", "angle")
     } | {
         "z, other data": {
-            scene: [z.ravel() for (name, _, _), (z, _) in found.items() if name == scene]
+            scene: [d.z.ravel() for (name, _, _), d in found.items() if name == scene]
             for scene in scenes
         }
     }
@@ -251,6 +280,33 @@ def draw_coverage(results: list[Result], found: Others) -> Figure:
         ax.set(title=title, xlabel="nominal share within the interval", xlim=(0, 1), ylim=(0, 1))
         ax.legend(fontsize=8, loc="upper left")
     figure.axes[0].set_ylabel("observed share")
+    return figure
+
+
+def draw_ranks(results: list[Result], found: Others) -> Figure:
+    """Histograms of the ranks of z (all latents) and of the angle: a row each, data in columns."""
+    columns: dict[str, list[Deviations]] = {}
+    for r in results:
+        columns.setdefault(f"{r.counts:,}\ncounts", []).append(r.deviations)
+    for (scene, _, _), d in found.items():
+        columns.setdefault(scene.replace(" ", "\n"), []).append(d)
+    figure = Figure(figsize=(1.55 * len(columns) + 0.9, 3.9), layout="constrained")
+    axes = figure.subplots(2, len(columns), sharex=True, sharey=True, squeeze=False)
+    for column, (title, parts) in zip(axes.T, columns.items(), strict=True):
+        for ax, name in zip(column, ("z", "angle"), strict=True):
+            for part in parts:
+                ranks = norm.cdf(getattr(part, name).ravel())
+                height, edges = np.histogram(ranks, bins=BARS, range=(0, 1))
+                ax.stairs(height * BARS / max(len(ranks), 1), edges, color="#004488", alpha=0.7)
+            ax.axhspan(0.8, 1.2, color="0.92", zorder=0)
+            ax.axhline(1, color="0.5", lw=1)
+            ax.set(ylim=(0, 2), xlim=(0, 1), xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
+        column[0].set_title(title, fontsize=9)
+    for ax, name in zip(axes[:, 0], ("z", "angle"), strict=True):
+        ax.set_ylabel(f"{name}: density")
+    figure.supxlabel(
+        "rank of a deviation by its error bar (uniform where the bar holds)", fontsize=10
+    )
     return figure
 
 

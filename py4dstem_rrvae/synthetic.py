@@ -60,6 +60,13 @@ class Patterns:
     def angle_error(self, angle: Array) -> Array:
         """Absolute error of `angle`, shape (n,), in radians, modulo the fold; NaN if undefined.
 
+        That of `angle_difference`.
+        """
+        return np.abs(self.angle_difference(angle))
+
+    def angle_difference(self, angle: Array) -> Array:
+        """Signed error of `angle`, shape (n,), in radians, modulo the fold; NaN if undefined.
+
         Classes share no common zero (how far is a triangle turned against a bar?), so each is
         allowed one constant offset, the one that minimises its median error.
         """
@@ -68,18 +75,23 @@ class Patterns:
             own = (self.label == label) & np.isfinite(angle)
             if own.any():
                 period = 2 * np.pi / self.fold[own]
-                error[own] = error_modulo(angle[own] - self.angle[own], period)
+                error[own] = difference_modulo(angle[own] - self.angle[own], period)
         return error
 
 
 def error_modulo(difference: Array, period: Array) -> Array:
     """Distance of `difference` from a multiple of `period`, after the best constant offset."""
+    return np.abs(difference_modulo(difference, period))
+
+
+def difference_modulo(difference: Array, period: Array) -> Array:
+    """The same with its sign."""
     offsets = np.linspace(0, period.max(), 3600, endpoint=False)
     turned = (difference[:, None] - offsets) / period[:, None]
     cost = np.median(np.abs(turned - np.round(turned)), axis=0)
     best = (difference - offsets[np.argmin(cost)]) / period
-    distance: Array = np.abs(best - np.round(best)) * period
-    return distance
+    nearest: Array = (best - np.round(best)) * period
+    return nearest
 
 
 def _lobed_ring(radius: Array, angle: Array, lobes: Array, deformation: Array) -> Array:

@@ -16,6 +16,7 @@ from benchmarks.uncertainty import (
     deviations,
     rings,
     simulated,
+    uneven,
 )
 from py4dstem_rrvae import RRVAE, simulate, synthetic
 from py4dstem_rrvae.detector.intensity import Intensity
@@ -33,9 +34,19 @@ def expected_lobes(truth, counts):
 
 
 def test_z_std_covers_the_scatter_over_noise_draws(trained, unseen):
-    z, angle = deviations(trained, expected_lobes(unseen, 3000)[:60], 50)
-    for deviation in (*z.T, angle):
+    found = deviations(trained, expected_lobes(unseen, 3000)[:60], 50)
+    for deviation in (*found.z.T, found.angle):
         np.testing.assert_allclose(coverage(deviation, TWO), TWO, atol=0.05)
+        # Ranks say it of the whole distribution, and of either side.
+        assert uneven(deviation) < 0.06
+    assert found.changed < 0.01
+
+
+def test_ranks_tell_a_bias_that_coverage_misses():
+    normal = np.random.default_rng(0).normal(size=20_000)
+    assert uneven(normal) < 0.02
+    assert uneven(np.abs(normal)) > 0.4, "all on one side, and as often within each interval"
+    assert uneven(2 * normal) > 0.1, "bars half as long as they should be"
 
 
 def test_angle_std_covers_the_error(trained, unseen):
@@ -72,10 +83,10 @@ def with_model(trained, model):
 def test_widths_are_fitted_pattern_by_pattern(trained, unseen):
     expected = expected_lobes(unseen, 3000)[:60]
     before = spoilt(trained)
-    wrong, _ = deviations(with_model(trained, before), expected, 20)
+    wrong = deviations(with_model(trained, before), expected, 20).z
     assert np.abs(coverage(wrong, TWO) - TWO).max() > 0.1
     after = calibrated(trained, unseen, spoilt(trained))
-    right, _ = deviations(with_model(trained, after), expected, 20)
+    right = deviations(with_model(trained, after), expected, 20).z
     for one in right.T:
         # Of a short training, 20 draws of 60 patterns: 74 and 96 % at most.
         np.testing.assert_allclose(coverage(one, TWO), TWO, atol=0.07)
@@ -195,7 +206,8 @@ def test_data_that_are_no_counts_get_the_noise_of_the_model(trained):
 
 def test_halves_without_an_angle_calibrate_nothing():
     one = torch.ones(4)
-    seen = Inference(one[:, None], one[:, None], one, one, torch.tensor([1, 2, 0, 1]), one)
+    fold = torch.tensor([1, 2, 0, 1])
+    seen = Inference(one[:, None], one[:, None], one, one, fold, one, one)
     halves = torch.tensor([[1.0, 0.1, 1.0, np.nan], [1.6, np.pi, 2.0, 1.0]])
     apart = _apart(seen, halves, torch.tensor([[0.3] * 4, [0.4] * 4]))
     assert apart.tolist() == pytest.approx([0.6 / 0.5, 0.1 / 0.5])
@@ -228,7 +240,7 @@ def test_coverage_and_angle_at_full_size(counts):
 
     result = measure(counts, 0, 50)
     # Trainings differ: all 30 pairs in the report are within 5 points.
-    for deviation in (*result.z.T, result.angle):
+    for deviation in (*result.deviations.z.T, result.deviations.angle):
         np.testing.assert_allclose(coverage(deviation, TWO), TWO, atol=0.06)
     # The median of a normal error is 0.674 standard deviations.
     assert max(result.ratio) <= 1.2 * 0.674
@@ -252,7 +264,7 @@ SCENES = {
 def test_coverage_on_other_patterns(scene):
     measured, counts = SCENES[scene]
     for seed in (0, 1):
-        z, angle = measured(counts, seed, 50)
-        assert z.shape[1] >= 1
-        for deviation in (*z.T, angle):
+        found = measured(counts, seed, 50)
+        assert found.z.shape[1] >= 1
+        for deviation in (*found.z.T, found.angle):
             np.testing.assert_allclose(coverage(deviation, TWO), TWO, atol=0.06)
