@@ -84,7 +84,7 @@ def camera(path: str, side: int, rate: float) -> None:
         time.sleep(0.1)
 
 
-class Camera:
+class CameraProcess:
     """The other process, and what it says."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -121,7 +121,7 @@ class Camera:
 
 
 @contextmanager
-def started(frames: np.ndarray, side: int, rate: float) -> Iterator[Camera]:
+def started(frames: np.ndarray, side: int, rate: float) -> Iterator[CameraProcess]:
     """A camera that sends these frames, and forgets that it did."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scan.mib"
@@ -133,7 +133,7 @@ def started(frames: np.ndarray, side: int, rate: float) -> Iterator[Camera]:
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=about
         ) as process:
-            cam = Camera(process)
+            cam = CameraProcess(process)
             try:
                 yield cam
             finally:

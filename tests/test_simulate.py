@@ -70,7 +70,7 @@ def disc_signal(simulation, lowest):
 def test_vacuum_is_one_electron_about_the_stated_centre(name):
     pattern = vacuum(name).astype(float)
     assert pattern.sum() == pytest.approx(1, abs=1e-5)
-    detector = simulate.multislice.Detector.of(CASES[name])
+    detector = simulate.multislice.WaveDetector.of(CASES[name])
     found = [(pattern * index).sum() for index in np.indices(pattern.shape)]
     np.testing.assert_allclose(found, detector.center, atol=0.02)
 

@@ -9,8 +9,8 @@ angstrom. A positive turn goes from the row axis towards the column axis.
 """
 
 from ..datasets import Microscope, Scan, Simulation, counts, load, save
-from .camera import Camera
 from .cases import CASES, PUBLISHED, Case, small
+from .descan import DescanCamera
 from .multislice import intensities, vacuum
 from .recorded import noise_free, recorded
 from .specimens import graphene, hbn, mos2, sheet, zincblende
@@ -18,8 +18,8 @@ from .specimens import graphene, hbn, mos2, sheet, zincblende
 __all__ = [
     "CASES",
     "PUBLISHED",
-    "Camera",
     "Case",
+    "DescanCamera",
     "Microscope",
     "Scan",
     "Simulation",

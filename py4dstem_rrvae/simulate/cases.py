@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..datasets import Microscope, Scan
-from .camera import Camera
+from .descan import DescanCamera
 from .specimens import graphene, hbn, mos2, sheet, zincblende
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Case:
     microscope: Microscope
     scan: Scan
     electrons: float
-    camera: Camera | None = None
+    camera: DescanCamera | None = None
     sampling: float = 0.2
 
     def atoms(self) -> "Atoms":
@@ -122,7 +122,7 @@ _MEASURED = Case(
     scan=Scan(shape=(64, 64), step=10 / 64),
     # 40 pA for 0.8 ms.
     electrons=2e5,
-    camera=Camera(64, 41.0, shift=(1.8, -2.6), descan=((0.9, -0.2), (0.3, 0.7))),
+    camera=DescanCamera(64, 41.0, shift=(1.8, -2.6), descan=((0.9, -0.2), (0.3, 0.7))),
     sampling=0.25,
 )
 CASES["measured_pristine"] = _MEASURED

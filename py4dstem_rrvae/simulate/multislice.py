@@ -33,7 +33,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class Detector:
+class WaveDetector:
     """Square detector over the diffraction plane of a periodic box.
 
     The box is so wide that ``bins`` (rows, cols) pixels of the diffracted wave make one pixel of
@@ -47,7 +47,7 @@ class Detector:
     sampling: float
 
     @classmethod
-    def of(cls, case: Case) -> "Detector":
+    def of(cls, case: Case) -> "WaveDetector":
         """Detector of a case, with the narrowest box that holds the specimen.
 
         Where the crystal fills its cell, that is the box, and the detector's pixels come as close
@@ -124,7 +124,7 @@ def _settings() -> Any:
 def vacuum(case: str | Case) -> np.ndarray:
     """Pattern of a case without specimen or camera, shape (N, N), float32; its sum is 1."""
     case = find(case)
-    detector = Detector.of(case)
+    detector = WaveDetector.of(case)
     with _settings():
         return detector.read(detector.probe(case.microscope).build(lazy=False))
 
@@ -162,7 +162,9 @@ def _snapshots(
         yield snapshot
 
 
-def _scatter(snapshot: "Atoms", detector: Detector, probe: Any, places: np.ndarray) -> np.ndarray:
+def _scatter(
+    snapshot: "Atoms", detector: WaveDetector, probe: Any, places: np.ndarray
+) -> np.ndarray:
     """Patterns of one frozen specimen, shape (P, N, N), with the probe at box places (P, 2)."""
     import abtem
 
@@ -175,7 +177,7 @@ def _scatter(snapshot: "Atoms", detector: Detector, probe: Any, places: np.ndarr
     return np.concatenate([detector.read(wave) for wave in waves])
 
 
-def _recorded(mean: np.ndarray, case: Case, detector: Detector) -> dict[str, Any]:
+def _recorded(mean: np.ndarray, case: Case, detector: WaveDetector) -> dict[str, Any]:
     """Patterns, pixel size and centre of a `Simulation`, as the case's camera has them."""
     q, centers, center = np.array(detector.q_per_pixel), None, detector.center
     if case.camera is not None:
@@ -228,7 +230,7 @@ def intensities(
         sees farther than the wave; or if a crystal that fills its cell is to be turned.
     """
     name, case = (case if isinstance(case, str) else "custom"), find(case)
-    microscope, scan, detector = case.microscope, scan or case.scan, Detector.of(case)
+    microscope, scan, detector = case.microscope, scan or case.scan, WaveDetector.of(case)
     if turn and case.radius is None:
         raise ValueError(f"a crystal that fills its cell cannot be turned; got turn={turn}")
     sigma = microscope.source_fwhm / math.sqrt(8 * math.log(2)) / scan.step

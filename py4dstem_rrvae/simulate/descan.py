@@ -7,7 +7,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Camera:
+class DescanCamera:
     """Square detector on which the beam stands off the middle and wanders with the scan.
 
     Parameters
