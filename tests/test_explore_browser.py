@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A page with an explorer in a real browser: a click and a drag of the mouse reach the kernel."""
 
+import importlib.util
 import json
 import time
 
 import numpy as np
 import pytest
 
-from benchmarks.browser import MISSING, explorer_canvas, opened, served, wait
+from benchmarks.browser import MISSING, explorer_canvas, opened, run_all, served, wait
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +50,14 @@ def folder(tmp_path, few, quick):
     return tmp_path
 
 
+no_lab = pytest.mark.skipif(
+    importlib.util.find_spec("jupyterlab") is None, reason="needs jupyterlab"
+)
+
+
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
-def test_a_mouse_in_a_browser_moves_the_position_and_sets_the_mask(folder, quick, few):
+@pytest.mark.parametrize("by", ["voila", pytest.param("lab", marks=no_lab)])
+def test_a_mouse_in_a_browser_moves_the_position_and_sets_the_mask(by, folder, quick, few):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
 
@@ -66,7 +73,9 @@ def test_a_mouse_in_a_browser_moves_the_position_and_sets_the_mask(folder, quick
     def mouse():
         return ActionChains(browser, duration=50)
 
-    with served(PAGE, folder) as address, opened(address) as browser:
+    with served(PAGE, folder, by) as address, opened(address) as browser:
+        if by == "lab":
+            run_all(browser)
         wait(lambda: text("position"))
         canvas = explorer_canvas(browser)
         wait((folder / "places.json").exists)
