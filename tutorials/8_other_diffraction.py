@@ -210,10 +210,11 @@ maps(
 # 3 along [111], 2 along [011], 1 along [123]. (In a powder of orientations no two grains are alike,
 # and `z` changes from grain to grain.)
 #
-# What the model draws for the four positions above, without noise:
+# What the model draws for the four positions above, without noise, as far as the circle
+# about the centre lies well inside the screen:
 
 # %%
-drawn = model.reconstruct(codes)
+drawn = np.where(np.hypot(rows, columns) < middle - 5, model.reconstruct(codes), np.nan)
 maps(
     {f"{names[k]}, drawn": (drawn[examples[k]], "gray", "") for k in range(4)},
     step=POINT,
@@ -267,8 +268,8 @@ for k in range(4):
     )
 
 # %% [markdown]
-# COM's direction is wrong by as much as a guess. The model's is right to a quarter of a degree,
-# and its error bar says so.
+# A guess would be wrong by 22, 30, 45 and 90° (a quarter of each period), and COM's direction is
+# little better. The model's is right to a quarter of a degree, and its error bar says so.
 #
 # ## When the projection centre is not where you say
 #
@@ -361,7 +362,7 @@ simulated = np.empty((1000, *nine.shape[-2:]))
 for k in range(2):
     simulated[which == k] = project(turned(both[k], turns[which == k]), camera)
 at_dose = 160
-learned = RRVAE(latent_dim=1, center=center, random_state=0, progress=False)
+learned = RRVAE(latent_dim=1, center=center, max_epochs=50, random_state=0, progress=False)
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     learned.fit(recorded(simulated, at_dose))
@@ -531,6 +532,12 @@ if folder:
     guessed = cross_val_predict(KNeighborsRegressor(8), star_codes.z, radius, cv=folding)
     known = 1 - np.var(radius - guessed) / np.var(radius)
     print(f"of the distance's variance, z explains {known:.0%} (in patterns left out)")
+    far = (radius >= 95) & (np.abs(differs) < 8)
+    guessed = cross_val_predict(
+        KNeighborsRegressor(15), star_codes.z[far], differs[far], cv=folding
+    )
+    by_z = 1 - np.var(differs[far] - guessed) / np.var(differs[far])
+    print(f"of the difference's variance where spokes are wide, z explains {by_z:.0%}")
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained", sharex=True)
     for k, ax in enumerate(axes):
         ax.plot(radius, star_codes.z[:, k], ".", color="#332288", markersize=4)
@@ -542,10 +549,12 @@ if folder:
 # how wide the spokes are: it tells the distance from the middle.
 #
 # *What they do not show.* Near the middle the beam covers many spokes, and a fan of spokes is not
-# one direction. And 2° is ten times the error bar. The error bar is that of the counts: it says
-# how well the same place would repeat. It says nothing of how the zero of the angle moves from one
-# kind of pattern to the next: which direction of a pattern with one edge is "the same" as one
-# of a pattern with three? So read differences between *like* patterns to the error bar, and
+# one direction: the angle stays the same, as if nothing turned. In the upper right corner there are
+# hardly any stripes, and the angle means nothing either. And 2° is ten times the error bar. That
+# holds the noise of the counts: how well the same place would repeat. It does not hold how the
+# zero of the angle moves from one kind of pattern to the next: which direction of a pattern with
+# one edge is "the same" as one of a pattern with three? About a third of the difference is of this
+# kind, as `z` foretells it. So read differences between *like* patterns to the error bar, and
 # others to some degrees.
 #
 # ### Near field
@@ -560,7 +569,7 @@ if folder:
         entry = file["entry_1"]
         shadows = entry["instrument_1/detector_1/data"][:].reshape(200, 50, 2, 50, 2).sum((2, 4))
         bad = entry["instrument_1/detector_1/mask"][:] != 0  # 1 means: leave out
-        moved = entry["sample_1/geometry_1/translation"][:, 1::-1] * 1e6  # row, col in um
+        moved = entry["sample_1/geometry_1/translation"][:][:, 1::-1] * 1e6  # row, col in um
     keep = ~bad.reshape(50, 2, 50, 2).any((1, 3))
     average = shadows.mean(0)
     lit = average > 0.1 * average.max()
@@ -596,7 +605,12 @@ if folder:
     near = {}
     for background in ("auto", "mean"):
         of_near = RRVAE(
-            center=middle_of_beam, mask=keep, background=background, random_state=0, progress=False
+            center=middle_of_beam,
+            mask=keep,
+            background=background,
+            max_epochs=150,
+            random_state=0,
+            progress=False,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the wandering beam: nothing here has a beam
@@ -605,31 +619,36 @@ if folder:
     tried = np.stack(np.meshgrid(*axes_tried, indexing="ij"), -1).reshape(-1, 2)
     near_middle = middle_of_star(near["mean"].angle, near_places, tried)
     row, col = (near_places - near_middle).T
+    near_azimuth, distance = np.arctan2(col, row), np.hypot(row, col)
+    followed, _ = disagreement(near["mean"].angle, near_places, near_middle)
     near_error = {
         name: np.nanmedian(np.abs(disagreement(its.angle, near_places, near_middle)[0]))
         for name, its in near.items()
     }
     points(
         {
-            "azimuth x 2": (2 * np.arctan2(col, row), "cyclic", "rad"),
+            "azimuth x 2": (2 * near_azimuth, "cyclic", "rad"),
             'angle x 2, "auto"': (2 * near["auto"].angle, "cyclic", "rad"),
-            'angle x 2, "mean"': (2 * near["mean"].angle, "cyclic", "rad"),
+            'angle x 2, "mean"': (2 * (near_azimuth + np.radians(followed)), "cyclic", "rad"),
             'z1, "mean"': (near["mean"].z[:, 0], "viridis", ""),
         },
         near_places,
         units="µm",
     )
     stuck = np.degrees(np.nanstd(near["auto"].angle))
+    guessed = cross_val_predict(KNeighborsRegressor(8), near["mean"].z, distance, cv=folding)
+    near_known = 1 - np.var(distance - guessed) / np.var(distance)
     print(f'"auto": all angles within {stuck:.1f}° (standard deviation)')
     print(f'"mean": middle of the star at {near_middle}, angles to {near_error["mean"]:.1f}°')
+    print(f'"mean": z explains {near_known:.0%} of the distance from it')
 
 # %% [markdown]
-# With the mean as background the angle follows the spokes to some 5°, and the middle of the star
-# that follows from the angles is where the first shadow shows it.
+# With the mean as background the angle follows the spokes to some 5°. The middle of the star that
+# follows from the angles is where the first shadow shows it. `z1` tells the distance from it.
 #
-# *What the maps do not show:* a shadow near the star's middle shows the middle itself, moved about
-# on the detector. That is a shift, not a turn, and the model has no shift. Its latents spell
-# shifts out as so many different patterns. So `z` of this scan says little.
+# *What the maps do not show:* 5° is far from the error bars, which hold the counting noise. A shadow
+# shows the star moved about on the detector. That is a shift, not a turn, and the model has no
+# shift: its latents must spell it out as so many different patterns, and two latents cannot.
 #
 # ## Questions
 #
@@ -683,5 +702,7 @@ assert of_nine.error.min() > 1.4, "but it does not explain the measured patterns
 if folder:
     assert max(medians[2:]) < 4 < medians[0], "the angle follows the spokes where they are wide"
     assert known > 0.7, "z holds how wide they are"
+    assert by_z > 0.1, "what the angle is off by goes with z, so it is no noise"
     assert stuck < 2 and near_error["auto"] > 30, "a fixed illumination holds the angle"
     assert near_error["mean"] < 10, "unless it is told to be fixed"
+    assert near_known > 0.7, "and z tells the distance"
