@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,11 +97,17 @@ def opened(address: str, size: tuple[int, int] = (1100, 900)) -> Iterator[Any]:
 
 def run_all(browser: Any) -> None:
     """In JupyterLab, choose "Run All Cells" of the menu "Run"."""
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.common.by import By
 
-    def named(kind: str, text: str) -> list[Any]:
-        found = browser.find_elements(By.CLASS_NAME, f"lm-{kind}-itemLabel")
-        return [item for item in found if item.text == text and item.is_displayed()]
+    def chosen(kind: str, text: str) -> bool:
+        """Whether the item was there to be clicked; menus are drawn anew at any time."""
+        with suppress(StaleElementReferenceException):
+            for item in browser.find_elements(By.CLASS_NAME, f"lm-{kind}-itemLabel"):
+                if item.text == text and item.is_displayed():
+                    item.click()
+                    return True
+        return False
 
     wait(lambda: browser.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell"))
     # Until the kernel has been started, the menu does nothing.
@@ -110,8 +116,8 @@ def run_all(browser: Any) -> None:
             By.CSS_SELECTOR, '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
         )
     )
-    wait(lambda: named("MenuBar", "Run"))[0].click()
-    wait(lambda: named("Menu", "Run All Cells"))[0].click()
+    wait(lambda: chosen("MenuBar", "Run"))
+    wait(lambda: chosen("Menu", "Run All Cells"))
 
 
 def explorer_canvas(browser: Any) -> Any:

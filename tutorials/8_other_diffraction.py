@@ -646,9 +646,9 @@ if folder:
 # With the mean as background the angle follows the spokes to some 5°. The middle of the star that
 # follows from the angles is where the first shadow shows it. `z1` tells the distance from it.
 #
-# *What the maps do not show:* 5° is far from the error bars, which hold the counting noise. A shadow
-# shows the star moved about on the detector. That is a shift, not a turn, and the model has no
-# shift: its latents must spell it out as so many different patterns, and two latents cannot.
+# *What the maps do not show:* 5° is far from the error bars, which hold the counting noise. A
+# shadow shows the star moved about on the detector. That is a shift, not a turn, and the model has
+# no shift: its latents must spell it out as so many different patterns, and two cannot do it all.
 #
 # ## Questions
 #
