@@ -553,7 +553,7 @@ if folder:
 # hardly any stripes, and the angle means nothing either. And 2° is ten times the error bar. That
 # holds the noise of the counts: how well the same place would repeat. It does not hold how the
 # zero of the angle moves from one kind of pattern to the next: which direction of a pattern with
-# one edge is "the same" as one of a pattern with three? About a third of the difference is of this
+# one edge is "the same" as one of a pattern with three? About a fifth of the difference is of this
 # kind, as `z` foretells it. So read differences between *like* patterns to the error bar, and
 # others to some degrees.
 #
@@ -587,8 +587,8 @@ if folder:
                 for i in (0, 12, 60, 120, 190)
             },
         },
-        step=2 * 55,
-        units="µm",
+        step=2 * 0.055,
+        units="mm",
         columns=6,
         bar=False,
     )
@@ -643,10 +643,11 @@ if folder:
     print(f'"mean": z explains {near_known:.0%} of the distance from it')
 
 # %% [markdown]
-# With the mean as background the angle follows the spokes to some 5°. The middle of the star that
-# follows from the angles is where the first shadow shows it. `z1` tells the distance from it.
+# With the mean as background the angle follows the spokes to some 6°. The middle of the star that
+# follows from the angles is where the first shadow shows it. `z1` tells the distance from it. Next
+# to the middle, spokes go in all directions, and the angle is undefined (black).
 #
-# *What the maps do not show:* 5° is far from the error bars, which hold the counting noise. A
+# *What the maps do not show:* 6° is far from the error bars, which hold the counting noise. A
 # shadow shows the star moved about on the detector. That is a shift, not a turn, and the model has
 # no shift: its latents must spell it out as so many different patterns, and two cannot do it all.
 #
@@ -663,13 +664,13 @@ if folder:
 # an indexing program; the maps are for seeing grains and bending without one.
 # </details>
 #
-# **2.** You scan over 2 mm of a sample, and the projection centre moves by 2 mm on the screen. What
-# now?
+# **2.** You scan over 2 mm of a sample, and the projection centre moves by up to 2 mm on the
+# screen. What now?
 #
 # <details><summary>Answer</summary>
 #
-# On this screen that is four pixels, and the fold and the latents would be wrong. Give one centre
-# for each position: `RRVAE(center=array)` with the array's shape (rows, columns, 2). Rows and
+# On the first screen that is four pixels, and the fold and the latents would be wrong. Give one
+# centre for each position: `RRVAE(center=array)` with the array's shape (rows, columns, 2). Rows and
 # columns follow from the positions, and the indexing program has fitted how.
 # </details>
 #
