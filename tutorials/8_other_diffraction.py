@@ -670,8 +670,8 @@ if folder:
 # <details><summary>Answer</summary>
 #
 # On the first screen that is four pixels, and the fold and the latents would be wrong. Give one
-# centre for each position: `RRVAE(center=array)` with the array's shape (rows, columns, 2). Rows and
-# columns follow from the positions, and the indexing program has fitted how.
+# centre for each position: `RRVAE(center=array)`, where the array has the shape (rows, columns, 2).
+# The indexing program has fitted how the centre follows from the position.
 # </details>
 #
 # **3.** In the far-field scan the error bar says 0.14°, and the angle is 2° off the azimuth. Is the
@@ -679,7 +679,7 @@ if folder:
 #
 # <details><summary>Answer</summary>
 #
-# Not as what it is meant: repeat the same place, and the angle comes out the same within 0.14°. The
+# Not for what it is meant: record the same place again, and the angle should differ by 0.14°. The
 # difference from the azimuth is of another kind: patterns with other `z` have other zeros, and the
 # spokes under the beam are not parallel. Ask for differences between patterns with the same `z`.
 # </details>
