@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,14 @@ T = TypeVar("T")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 MODULES = ("selenium", "voila", "ipympl")
+COMMANDS = {
+    "voila": ("voila", "page.ipynb", "--Voila.ip=127.0.0.1"),
+    "lab": (
+        *("jupyterlab", "--ServerApp.ip=127.0.0.1", "--ServerApp.allow_root=True"),
+        *("--IdentityProvider.token=", "--LabApp.news_url=", "--LabApp.check_for_updates_class="),
+    ),
+}
+"""Module that serves the page, and its words: Voila, which runs it, or JupyterLab."""
 MISSING = (
     ""
     if BROWSER and DRIVER and all(importlib.util.find_spec(name) for name in MODULES)
@@ -40,7 +48,7 @@ ARGUMENTS = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu
 
 
 @contextmanager
-def served(code: str, folder: Path) -> Iterator[str]:
+def served(code: str, folder: Path, by: str = "voila") -> Iterator[str]:
     """Address of the page that a notebook of one cell makes; all files lie in the folder."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
@@ -48,10 +56,10 @@ def served(code: str, folder: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "voila", "page.ipynb", "--no-browser", f"--port={port}"]
-    command.append("--Voila.ip=127.0.0.1")
+    command = [sys.executable, "-m", *COMMANDS[by], "--no-browser", f"--port={port}"]
+    before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     here = {
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, before)]),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
     }
@@ -64,7 +72,7 @@ def served(code: str, folder: Path) -> Iterator[str]:
     ):
         try:
             wait(lambda: "running at" in said.read_text())
-            yield f"http://127.0.0.1:{port}/"
+            yield f"http://127.0.0.1:{port}/" + ("lab/tree/page.ipynb" if by == "lab" else "")
         finally:
             server.terminate()
 
@@ -85,6 +93,31 @@ def opened(address: str, size: tuple[int, int] = (1100, 900)) -> Iterator[Any]:
         yield browser
     finally:
         browser.quit()
+
+
+def run_all(browser: Any) -> None:
+    """In JupyterLab, choose "Run All Cells" of the menu "Run"."""
+    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.webdriver.common.by import By
+
+    def chosen(kind: str, text: str) -> bool:
+        """Whether the item was there to be clicked; menus are drawn anew at any time."""
+        with suppress(StaleElementReferenceException):
+            for item in browser.find_elements(By.CLASS_NAME, f"lm-{kind}-itemLabel"):
+                if item.text == text and item.is_displayed():
+                    item.click()
+                    return True
+        return False
+
+    wait(lambda: browser.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell"))
+    # Until the kernel has been started, the menu does nothing.
+    wait(
+        lambda: browser.find_elements(
+            By.CSS_SELECTOR, '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
+        )
+    )
+    wait(lambda: chosen("MenuBar", "Run"))
+    wait(lambda: chosen("Menu", "Run All Cells"))
 
 
 def explorer_canvas(browser: Any) -> Any:

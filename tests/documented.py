@@ -2,7 +2,9 @@
 """Lines that the README and the pages of `docs` show, and what they take for granted."""
 
 import io
+import json
 import re
+import zipfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -69,6 +71,28 @@ def cube_frames():
     return py4dstem.frames(cube_of(patterns()))
 
 
+def published(frames):
+    """A simulated and a measured scan, in the layouts of the authors' files."""
+    rates = synthetic.lobes(SIDE**2, size=SIZE, counts=3000, random_state=0)
+    with h5py.File("simulated.h5", "w") as file:
+        for group in ("CBEDs", "Calculation", "Crystal", "Microscope"):
+            file.create_group(group)
+        file["Microscope/voltage"] = 60e3
+        file["CBEDs/patterns"] = (rates.frames.reshape(frames.shape) + 0.1) / 3000
+        file["CBEDs/positions"] = np.zeros((SIDE, SIDE, 2))
+    axes = [{"offset": 0.0, "scale": s, "units": u} for s, u in ((0.5, "nm"), (0.05, "1/A"))]
+    # The camera's gain and pedestal.
+    counts = np.random.default_rng(0).normal(40.0 * frames + 100.0, 2.0).astype(np.float32)
+    np.save("part.npy", counts)
+    with zipfile.ZipFile("measured.ndata1", "w") as archive:
+        archive.write("part.npy", "data.npy")
+        archive.writestr(
+            "metadata.json",
+            json.dumps({"spatial_calibrations": [axes[0], axes[0], axes[1], axes[1]]}),
+        )
+    Path("part.npy").unlink()
+
+
 @pytest.fixture
 def given(tmp_path, monkeypatch, model_file):
     """Files in the working folder, and what the pages take for granted."""
@@ -81,6 +105,7 @@ def given(tmp_path, monkeypatch, model_file):
     frames.tofile("scan.raw")
     with h5py.File("camera.h5", "w") as file:
         file.create_dataset("entry/data", data=frames, chunks=(4, 4, SIZE, SIZE))
+    published(frames)
     Path("model.rrvae").write_bytes(model_file.read_bytes())
     inside = np.zeros((SIDE, SIDE), bool)
     inside[:, 1:] = True

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A page with an explorer in a real browser: a click and a drag of the mouse reach the kernel."""
 
+import importlib.util
 import json
 import time
 
 import numpy as np
 import pytest
 
-from benchmarks.browser import MISSING, explorer_canvas, opened, served, wait
+from benchmarks.browser import MISSING, explorer_canvas, opened, run_all, served, wait
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +50,22 @@ def folder(tmp_path, few, quick):
     return tmp_path
 
 
+WINDOW = (1600, 1400)
+"""So that JupyterLab shows the whole figure below the code, in pixels."""
+MEASURED = """
+const picture = [...document.querySelectorAll(".jupyter-matplotlib canvas")].at(-2);
+const [w, h] = [picture.width, picture.height];
+return [...picture.getContext("2d").getImageData(0, 0.6 * h, 0.35 * w, 0.3 * h).data].join();
+"""
+"""Colours of the measured pattern, which is drawn below the map, without its title."""
+no_lab = pytest.mark.skipif(
+    importlib.util.find_spec("jupyterlab") is None, reason="needs jupyterlab"
+)
+
+
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
-def test_a_mouse_in_a_browser_moves_the_position_and_sets_the_mask(folder, quick, few):
+@pytest.mark.parametrize("by", ["voila", pytest.param("lab", marks=no_lab)])
+def test_a_mouse_in_a_browser_moves_the_position_and_sets_the_mask(by, folder, quick, few):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
 
@@ -66,7 +81,9 @@ def test_a_mouse_in_a_browser_moves_the_position_and_sets_the_mask(folder, quick
     def mouse():
         return ActionChains(browser, duration=50)
 
-    with served(PAGE, folder) as address, opened(address) as browser:
+    with served(PAGE, folder, by) as address, opened(address, WINDOW) as browser:
+        if by == "lab":
+            run_all(browser)
         wait(lambda: text("position"))
         canvas = explorer_canvas(browser)
         wait((folder / "places.json").exists)
@@ -79,9 +96,11 @@ def test_a_mouse_in_a_browser_moves_the_position_and_sets_the_mask(folder, quick
             down = (places()["height"] - y) / ratio - middle[1]
             return chain.move_to_element_with_offset(canvas, x / ratio - middle[0], down)
 
+        before = browser.execute_script(MEASURED)
         to(mouse(), *places()["map"]).click().perform()
         wait(lambda: text("position") == "row 1, column 6")
         wait(lambda: places()["position"] == [1, 6])
+        wait(lambda: browser.execute_script(MEASURED) != before)
 
         left, bottom, right, top = places()["plane"]
         x, y = (left + right) / 2, (bottom + top) / 2

@@ -80,6 +80,23 @@ def test_first_cell_says_in_one_sentence_what_to_install(script, absent):
     )
 
 
+@pytest.mark.parametrize("place", [None, "a folder without them"])
+def test_cells_on_measured_scans_say_in_one_sentence_that_they_are_skipped(place, monkeypatch):
+    monkeypatch.delenv("PY4DSTEM_RRVAE_MEASURED", raising=False)
+    if place:
+        monkeypatch.setenv("PY4DSTEM_RRVAE_MEASURED", place)
+    script = TUTORIALS / "8_other_diffraction.py"
+    code = [cell.source for cell in notebook(script).cells if cell.cell_type == "code"]
+    first = next(i for i, source in enumerate(code) if "PY4DSTEM_RRVAE_MEASURED" in source)
+    needed = "import os\nfrom pathlib import Path\nimport numpy as np\n"
+    # None of the cells after it may do anything, up to the check.
+    done = python("-c", needed + "\n".join(code[first:-1]))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(
+        r"These cells are skipped: set PY4DSTEM_RRVAE_MEASURED [^\n]*\.\n", done.stdout
+    )
+
+
 def python(*words):
     return subprocess.run(
         [sys.executable, *words],

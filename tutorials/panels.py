@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MODULES = {
     "py4dstem": ("py4DSTEM",),
     "hyperspy": ("hyperspy", "pyxem"),
+    "ebsd": ("kikuchipy",),
     "simulate": ("abtem", "ase"),
     "tutorials": ("matplotlib", "matplotlib_scalebar", "skimage", "dask", "distributed"),
 }
@@ -103,6 +104,80 @@ def maps(
         _panel(ax, np.asarray(values), colours, label, limits, bar)
         ax.set(title=title, xticks=[], yticks=[])
         scale_bar(ax, step, units, abs(np.diff(ax.get_xlim())[0]))
+    return figure, axes[: len(panels)]
+
+
+def points(
+    panels: Mapping[str, tuple[Any, str, str]],
+    places: Any,
+    *,
+    units: str,
+    columns: int = 4,
+    size: float = 14.0,
+) -> tuple[Figure, list[Axes]]:
+    """Draw values at positions that form no grid, each panel with a scale bar.
+
+    Parameters
+    ----------
+    panels
+        Title to (values, colours, label of the colour bar), as in `maps`, without classes.
+    places : array-like, shape (n, 2)
+        Row and column of each position, in `units`; rows count downwards.
+    units
+        Of lengths.
+    columns
+        Panels in a row.
+    size
+        Of a point, as matplotlib's `scatter` takes it.
+
+    Returns
+    -------
+    Figure, list of Axes
+    """
+    from matplotlib import colormaps, pyplot
+
+    from py4dstem_rrvae.plot import UNDEFINED, cyclic_colours, scale_bar
+
+    row, col = np.asarray(places, float).T
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = pyplot.subplots(
+        rows,
+        columns,
+        figsize=(WIDTH, rows * (0.8 * WIDTH / columns * np.ptp(row) / np.ptp(col) + 0.35)),
+        layout="constrained",
+        squeeze=False,
+    )
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.05)
+    axes = list(grid.flat)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    for ax, (title, (values, colours, label)) in zip(axes, panels.items(), strict=False):
+        values = np.asarray(values, float)
+        cyclic = colours == "cyclic"
+        if cyclic:
+            values, limits, drawn = np.mod(values, 2 * np.pi), (0.0, 2 * np.pi), cyclic_colours()
+        else:
+            low, high = np.nanpercentile(values, [1, 99])
+            limits = (low, high if high > low else low + 1)
+            drawn = colormaps[colours].with_extremes(bad=UNDEFINED)
+        image = ax.scatter(
+            *(col, row, size, values),
+            cmap=drawn,
+            vmin=limits[0],
+            vmax=limits[1],
+            plotnonfinite=True,
+            linewidths=0,
+        )
+        # Room for the scale bar beneath the points.
+        ax.set(title=title, xticks=[], yticks=[], aspect="equal")
+        ax.set_ylim(row.max() + 0.2 * np.ptp(row), row.min() - 0.05 * np.ptp(row))
+        bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
+        bar.set_label(label, fontsize=9)
+        bar.ax.tick_params(labelsize=8)
+        if cyclic:
+            bar.set_ticks([0, np.pi, 2 * np.pi], labels=["0", "π", "2π"])
+        scale_bar(ax, 1.0, units, np.ptp(col))
     return figure, axes[: len(panels)]
 
 
