@@ -357,6 +357,11 @@ def as_floats(frames: NDArray[np.generic], device: torch.device) -> Tensor:
     return there.to(torch.int32).bitwise_and_(0xFFFF).float()
 
 
+def ring_mean(binned: Tensor, weight: Tensor) -> Tensor:
+    """Mean (..., R) over what is seen of each ring of ``binned (..., R, A)``, ``weight (R, A)``."""
+    return (binned * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
+
+
 def center_of_mass(binned: Tensor, grid: Grid) -> Tensor:
     """Centre of mass of ``binned (B, R, A)``, complex (B,): row + i col, in units of q."""
     q = torch.from_numpy(grid.bin_centers()).to(binned.device, torch.complex64)
