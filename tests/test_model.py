@@ -13,7 +13,8 @@ from py4dstem_rrvae import synthetic
 from py4dstem_rrvae.detector.bins import Detector, PolarGrid
 from py4dstem_rrvae.detector.transform import BinTransform
 from py4dstem_rrvae.model.architectures import Recipe
-from py4dstem_rrvae.model.rrvae import DRIFT_STEP, LatentModel, kl_divergence
+from py4dstem_rrvae.model.base import LatentModel, kl_divergence
+from py4dstem_rrvae.model.rrvae import DRIFT_STEP
 
 GRID = PolarGrid(11.0, 6, 32)
 ANGLES = 2 * math.pi * torch.arange(32, dtype=torch.float64) / 32

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ..detector.bins import Grid, PolarGrid, SquareGrid
+from .base import LatentModel
 from .coordinate import CoordinateRRVAE, NoiseKind
 from .mirror import MirrorRRVAE
-from .rrvae import LatentModel, PolarRRVAE
+from .rrvae import PolarRRVAE
 
 Architecture = Literal["polar", "coordinate"]
 

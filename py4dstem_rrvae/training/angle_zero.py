@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..detector.bins import Grid, center_of_mass
 from ..detector.intensity import Intensity
+from ..model.base import LatentModel
 from ..model.inference import Inference
-from ..model.rrvae import LatentModel
 
 CHUNK = 256
 

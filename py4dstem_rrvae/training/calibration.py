@@ -13,8 +13,8 @@ from torch import Tensor
 from ..detector.intensity import COUNTED, Intensity
 from ..detector.transform import BinTransform
 from ..device import sparse_device
+from ..model.base import LatentModel
 from ..model.inference import Inference
-from ..model.rrvae import LatentModel
 
 # Shares of a normal distribution within these many standard deviations.
 SHARES, REACHES = (0.6827, 0.95), (1.0, 1.96)
