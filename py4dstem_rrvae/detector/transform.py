@@ -16,7 +16,7 @@ from scipy import ndimage, sparse
 from torch import Tensor
 
 from ..device import sparse_device
-from .bins import BinOperator, Detector, FloatArray, Grid, PolarGrid, ring_mean
+from .bins import BinOperator, Detector, FloatArray, Grid, PolarGrid, positions, ring_mean
 from .fine_mean import SECTORS, FineMean, cell_sums, pixel_cells, radial_cells
 
 Frames = NDArray[np.generic]
@@ -147,7 +147,7 @@ class BinTransform:
     ) -> None:
         self.device = torch.device(device)
         self._host = sparse_device(self.device)
-        self.kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
+        self.kept = detector.kept
         common = detector
         if wander > 0:
             size = 2 * int(np.ceil(wander)) + 1
@@ -275,13 +275,10 @@ class BinTransform:
 
     def _beam_positions(self, origins: FloatArray) -> Iterator[BeamAt]:
         """Patterns whose beam stands at one position, to an eighth of a pixel, in turn."""
-        eighths = np.rint(origins * STEPS).astype(int)
-        positions, which = np.unique(eighths, axis=0, return_inverse=True)
-        for i, (row, col) in enumerate(positions.tolist()):
-            own = np.flatnonzero(which.ravel() == i)
+        for (row, col), own in positions(origins, STEPS):
             corner = row // STEPS - self._before[0], col // STEPS - self._before[1]
-            beyond = torch.tensor(origins[own] - positions[i] / STEPS, dtype=torch.float32)
-            terms = torch.cat([torch.ones(len(own), 1), beyond], dim=1)
+            beyond = origins[own] - np.array([row, col]) / STEPS
+            terms = torch.from_numpy(np.column_stack([np.ones(len(own)), beyond])).float()
             part = row % STEPS, col % STEPS
             yield BeamAt(own, corner, self._phase(part), terms, part)
 
