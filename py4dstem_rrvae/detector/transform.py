@@ -157,7 +157,7 @@ class BinTransform:
         self.weight = self._common.weight.to(self.device)
         self.dof = self._common.dof.to(self.device)
         self.detector, self.grid = detector, grid
-        self.unfold = self._common.unfold
+        self.render, self.unfold = self._common.render, self._common.unfold
         # A window reaches as far as the bins, or as the detector from any origin.
         reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1)
         behind = np.asarray(detector.shape) - 1 - detector.center
