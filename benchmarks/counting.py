@@ -21,7 +21,8 @@ from torch import Tensor
 from py4dstem_rrvae import Frames, synthetic
 from py4dstem_rrvae.detector.bins import PolarGrid
 from py4dstem_rrvae.detector.intensity import Intensity, choose_intensity
-from py4dstem_rrvae.model.rrvae import Background, PolarRRVAE
+from py4dstem_rrvae.model.base import Background
+from py4dstem_rrvae.model.rrvae import PolarRRVAE
 from py4dstem_rrvae.scan.binning import Binner
 from py4dstem_rrvae.training.loop import Schedule, fit_model, split
 
@@ -57,7 +58,7 @@ class PoissonRRVAE(PolarRRVAE):
         mean, log_variance = self.encoder(2 * (x + 0.375).sqrt())
         return mean, log_variance
 
-    def decode(self, z: Tensor, exponent: float = 1.0) -> Tensor:  # noqa: ARG002, all is kept
+    def decode(self, z: Tensor) -> Tensor:
         """Harmonics of the log-rate."""
         return self._over_mean(self.decoder(z, self.scale))
 

@@ -30,7 +30,7 @@ import torch
 from py4dstem_rrvae import RRVAE, synthetic
 from py4dstem_rrvae.device import choose_device
 from py4dstem_rrvae.model.architectures import Recipe
-from py4dstem_rrvae.model.rrvae import LatentModel
+from py4dstem_rrvae.model.base import LatentModel
 from py4dstem_rrvae.threads import one_thread
 from py4dstem_rrvae.training import loop as training
 from py4dstem_rrvae.training.defaults import schedule_of

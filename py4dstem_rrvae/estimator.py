@@ -25,8 +25,8 @@ from .detector.intensity import IntensityKind
 from .detector.response import Response
 from .device import within_device_memory
 from .model.architectures import Architecture, Recipe
+from .model.base import Background, LatentModel
 from .model.coordinate import NoiseKind
-from .model.rrvae import Background, LatentModel
 from .options import RandomState, check_options, generator, seeded
 from .scan.adoption import ScanBackground, check_fits, refit, with_model_geometry
 from .scan.binning import Binner

@@ -11,8 +11,8 @@ import numpy as np
 
 from .detector.intensity import INTENSITY_KINDS
 from .model.architectures import Architecture
+from .model.base import BACKGROUNDS
 from .model.coordinate import NoiseKind
-from .model.rrvae import BACKGROUNDS
 from .scan.blocks import MOST_INTENSITY
 from .training.defaults import MIN_PATTERNS
 from .training.loop import RateKind

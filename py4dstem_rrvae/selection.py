@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .device import within_device_memory
 from .estimator import RRVAE
-from .model.rrvae import LatentModel
+from .model.base import LatentModel
 from .options import check_options
 from .scan.preparing import Prepared
 from .training.loop import split

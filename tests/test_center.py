@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from benchmarks import centers
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.detector.center import estimate_center, half_turn_center
+from py4dstem_rrvae.detector.center import estimate_center
 from py4dstem_rrvae.scan.frames import Frames
 
 CENTER = (20.35, 26.8)
@@ -106,13 +106,3 @@ def test_the_unit_of_intensity_does_not_matter():
 def test_a_disc_in_perfect_darkness_keeps_its_edge():
     pattern = np.where(disc() > 20, disc(), 0.0)
     assert estimate_center(pattern) == pytest.approx(CENTER, abs=0.1)
-
-
-@pytest.mark.parametrize("center", [(20.0, 31.5), (23.5, 24.0)])
-def test_half_turn_finds_what_maps_edges_onto_themselves(center):
-    spots = np.zeros((48, 56))
-    for row, col in ((7, 13), (30, 20), (12, 45)):
-        spots[row, col] = row
-        spots[round(2 * center[0] - row), round(2 * center[1] - col)] = row
-    found = half_turn_center(spots, np.ones(spots.shape, dtype=bool))
-    assert tuple(found) == center

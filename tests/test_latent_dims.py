@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from py4dstem_rrvae import Frames, latent_dims, synthetic
-from py4dstem_rrvae.model.rrvae import LatentModel
+from py4dstem_rrvae.model.base import LatentModel
 from py4dstem_rrvae.plot import latent_dims_figure
 from py4dstem_rrvae.selection import LatentDim, enough, log_likelihoods
 
@@ -44,7 +44,7 @@ def test_what_is_reported(compared):
 class Linear(LatentModel):
     """x = a z + noise, whose likelihood is known, with an encoder that is too wide."""
 
-    latent_dim, slope, width = 1, 2.0, 1.5
+    slope, width = 2.0, 1.5
 
     def encode(self, x):
         mean = x * self.slope / (self.slope**2 + 1)
@@ -58,7 +58,7 @@ class Linear(LatentModel):
 
 def test_the_likelihood_is_the_marginal_one():
     x = torch.linspace(-4, 4, 9, dtype=torch.float64)[:, None]
-    model = Linear()
+    model = Linear(1, torch.ones(1, 1), torch.ones(1), torch.ones(()))
     found = log_likelihoods(model, x, torch.Generator().manual_seed(0), samples=4000)
     exact = torch.distributions.Normal(0.0, math.sqrt(model.slope**2 + 1)).log_prob(x)[:, 0]
     torch.testing.assert_close(found, exact, atol=0.03, rtol=0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gradients in closed form against numerical ones, in float64."""
+"""What is seen of the rings; gradients in closed form against numerical ones, in float64."""
 
 import pytest
 import torch
@@ -10,25 +10,10 @@ from py4dstem_rrvae.model import angle, likelihood
 RINGS, ORDERS = 4, 8
 
 
-def harmonics(*leading, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    shape = (2, *leading, 3, RINGS, ORDERS)
-    parts = torch.randn(shape, generator=generator, dtype=torch.float64)
-    return torch.complex(*parts).requires_grad_()
-
-
-def numbers(*shape):
-    generator = torch.Generator().manual_seed(1)
-    return torch.rand(shape, generator=generator, dtype=torch.float64)
-
-
-@pytest.mark.parametrize("leading", [(), (2,)], ids=["one hand", "both"])
-def test_products_have_their_gradients(leading):
-    weight, spectrum = numbers(RINGS, ORDERS), harmonics().detach()
-    assert gradcheck(
-        lambda decoded: likelihood._Products.apply(spectrum, decoded, weight),
-        harmonics(*leading, seed=1),
-    )
+def harmonics():
+    generator = torch.Generator().manual_seed(0)
+    parts = torch.randn((2, 3, RINGS, ORDERS), generator=generator, dtype=torch.float64)
+    return torch.complex(*parts)
 
 
 def test_coverage_tells_whole_rings_from_the_others():
@@ -40,16 +25,9 @@ def test_coverage_tells_whole_rings_from_the_others():
     assert coverage.partial.tolist() == [1, 3]
 
 
-def test_drift_has_its_gradient():
-    assert gradcheck(
-        lambda decoded, change: likelihood.drift(decoded, change, numbers()),
-        (harmonics(), harmonics(seed=1)),
-    )
-
-
 @pytest.mark.parametrize("height", [0.1, 0.5])
 def test_log_mean_exp_has_its_gradient(height):
-    coefficients = height * harmonics()[:, 0].detach()
+    coefficients = height * harmonics()[:, 0]
     coefficients[:, 0] = coefficients[:, 0].real.to(coefficients.dtype)
     assert gradcheck(lambda c: angle.log_mean_exp(c)[0], coefficients.requires_grad_(), atol=1e-3)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .bins import Detector
+from .bins import Detector, positions
 from .center import FloatArray
 
 # Parts of a pixel in which the radial profile is held, and in which patterns share a filter, which
@@ -165,7 +165,6 @@ class BeamFinder:
         bright = 0 < profile.max() < np.inf
         if not bright or (not self.disc and np.argmax(profile) >= STEPS * self.reach):
             self.reach = 0.0
-        self._kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
         self._filter: Callable[..., Filter] = lru_cache(1024)(self._make_filter)
 
     def __reduce__(self) -> tuple[type[BeamFinder], tuple[Detector, FloatArray]]:
@@ -228,20 +227,17 @@ class BeamFinder:
         self, patterns: NDArray[np.generic], origins: FloatArray, dark: float, gain: float
     ) -> tuple[FloatArray, FloatArray]:
         """Shifts (n, 2) from ``origins (n, 2)``, in pixels, and their variances (n,)."""
-        nearest = np.rint(origins * PER_PIXEL).astype(int)
-        stands, which = np.unique(nearest, axis=0, return_inverse=True)
         step, variance = np.zeros((len(patterns), 2)), np.full(len(patterns), np.inf)
-        for i, (row, col) in enumerate(stands.tolist()):
-            own = np.flatnonzero(which.ravel() == i)
-            where, weights, noise = self._filter(row, col)
+        for place, own in positions(origins, PER_PIXEL):
+            where, weights, noise = self._filter(*place)
             if not len(where):
                 continue
             counts = patterns[own].reshape(len(own), -1)[:, where].astype(float) - dark
             strength, *along = (counts @ weights).T
             used = strength > 0
             shift = np.stack(along, axis=1)[used] / strength[used, None]
-            shift = np.clip(shift, -FARTHEST, FARTHEST) + stands[i] / PER_PIXEL - origins[own[used]]
-            step[own[used]] = shift
+            ahead = np.array(place) / PER_PIXEL - origins[own[used]]
+            step[own[used]] = np.clip(shift, -FARTHEST, FARTHEST) + ahead
             variance[own[used]] = gain * noise / strength[used]
         return step, variance
 
@@ -251,7 +247,8 @@ class BeamFinder:
         The weights give the strength of the profile in a pattern, and that times the shift along
         rows and columns; the noise is the variance of a shift at a strength of 1.
         """
-        index = np.stack(np.nonzero(self._kept), axis=1)
+        kept = self.detector.kept
+        index = np.stack(np.nonzero(kept), axis=1)
         q = (index - np.array([row, col]) / PER_PIXEL) @ self._matrix.T
         radius = np.hypot(*q.T)
         near = (radius < self.reach) & (radius < (len(self.profile) - 1) / STEPS)
@@ -264,7 +261,7 @@ class BeamFinder:
         terms = [level, *along.T, *(level * unit.T)]
         if self.disc:
             terms += [level * radius, *(level * q.T)]
-        if not self._kept.all():
+        if not kept.all():
             # So they do about a mask, unless the lobes are fitted too.
             around = np.outer(LOBES, np.arctan2(q[:, 1], q[:, 0]))
             terms += [*(level * np.cos(around)), *(level * np.sin(around))]
@@ -275,7 +272,7 @@ class BeamFinder:
         inverse = np.linalg.pinv(weighted @ design.T, hermitian=True)
         weights = (inverse[:3] @ weighted).T
         return (
-            np.ravel_multi_index(tuple(index.T), self._kept.shape),
+            np.ravel_multi_index(tuple(index.T), kept.shape),
             weights,
             float((inverse[1, 1] + inverse[2, 2]) / 2),
         )
@@ -298,19 +295,15 @@ def _profile(
     detector: Detector, patterns: NDArray[np.generic], origins: FloatArray, dark: float
 ) -> FloatArray:
     """Mean intensity at the radii ``i / 8`` pixels about ``origins (n, 2)``, smoothed."""
-    kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
-    index = np.stack(np.nonzero(kept), axis=1)
+    index = np.stack(np.nonzero(detector.kept), axis=1)
     matrix = detector.matrix / detector.pixel_size()
     n = STEPS * (sum(detector.shape) + 2)
     total, pixels = np.zeros(n), np.zeros(n)
-    eighths = np.rint(origins * STEPS).astype(int)
-    stands, which = np.unique(eighths, axis=0, return_inverse=True)
-    for i, stand in enumerate(stands):
-        own = which.ravel() == i
-        radius = np.hypot(*((index - stand / STEPS) @ matrix.T).T)
+    for place, own in positions(origins, STEPS):
+        radius = np.hypot(*((index - np.array(place) / STEPS) @ matrix.T).T)
         cell = np.minimum(np.rint(radius * STEPS).astype(int), n - 1)
-        total += np.bincount(cell, patterns[own][:, kept].sum(axis=0, dtype=float), n)
-        pixels += np.bincount(cell, minlength=n) * float(own.sum())
+        total += np.bincount(cell, patterns[own][:, detector.kept].sum(axis=0, dtype=float), n)
+        pixels += np.bincount(cell, minlength=n) * float(len(own))
     total, pixels = (
         ndimage.gaussian_filter1d(x, SMOOTHING * STEPS, mode="nearest") for x in (total, pixels)
     )

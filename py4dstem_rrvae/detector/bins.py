@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -68,6 +68,11 @@ class Detector:
     center: tuple[float, float]
     matrix: FloatArray
     mask: NDArray[np.bool_] | None = None
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Pixels (H, W) that the mask leaves."""
+        return np.ones(self.shape, bool) if self.mask is None else self.mask
 
     def inscribed_radius(self, wander: float = 0.0) -> float:
         """Largest circle in q on the detector wherever the centre goes, up to `wander` pixels."""
@@ -266,7 +271,7 @@ class BinOperator:
 
     def __init__(self, detector: Detector, grid: Grid, device: torch.device | str = "cpu") -> None:
         full = _share_of_pixels(detector, grid)
-        masked = full if detector.mask is None else full @ sparse.diags(detector.mask.ravel() * 1.0)
+        masked = full @ sparse.diags(detector.kept.ravel() * 1.0)
         seen_area = masked.sum(axis=1).A1
         area = full.sum(axis=1).A1 + _area_beyond(detector, grid)
         share = np.divide(seen_area, area, out=np.zeros_like(area), where=area > 0)
@@ -355,6 +360,24 @@ def as_floats(frames: NDArray[np.generic], device: torch.device) -> Tensor:
     # Not every device computes with uint16.
     there = torch.from_numpy(native.view(np.int16)).to(device)
     return there.to(torch.int32).bitwise_and_(0xFFFF).float()
+
+
+def ring_mean(binned: Tensor, weight: Tensor) -> Tensor:
+    """Mean (..., R) over what is seen of each ring of ``binned (..., R, A)``, ``weight (R, A)``."""
+    return (binned * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
+
+
+def positions(
+    origins: FloatArray, per_pixel: int
+) -> Iterator[tuple[tuple[int, int], NDArray[np.intp]]]:
+    """Positions in so many parts of a pixel, and which of ``origins (n, 2)`` are nearest to each.
+
+    Operators are made for positions, and serve all patterns whose beam stands there.
+    """
+    nearest = np.rint(origins * per_pixel).astype(int)
+    places, which = np.unique(nearest, axis=0, return_inverse=True)
+    for i, (row, col) in enumerate(places.tolist()):
+        yield (row, col), np.flatnonzero(which.ravel() == i)
 
 
 def center_of_mass(binned: Tensor, grid: Grid) -> Tensor:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.signal import fftconvolve
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -80,11 +79,7 @@ def _meeting_of_edges(
     bright = np.array(bright_centroid(pattern, mask))
     if not (slope**2).sum() > 0:
         return bright, 0.0
-    starts = (
-        to_q @ bright,
-        _meeting_point(at, slope, np.ones(len(at))),
-        to_q @ half_turn_center(*_edges(position, gradient, mask)),
-    )
+    starts = to_q @ bright, _meeting_point(at, slope, np.ones(len(at)))
     width = max(min(pattern.shape) / 8, PASSING_BY)
     found = [_robust_meeting_point(at, slope, start, width) for start in starts]
     point, agreement = max(found, key=lambda pair: pair[1])
@@ -93,26 +88,11 @@ def _meeting_of_edges(
 
 def edges(pattern: FloatArray, mask: Mask) -> tuple[FloatArray, Mask]:
     """Steepness (H, W) of the square root of a mean pattern, and where it is known."""
-    pattern = np.sqrt(np.maximum(despiked(pattern, mask), 0))
-    return _edges(*_gradients(pattern, mask), mask)
-
-
-def _edges(position: FloatArray, gradient: FloatArray, mask: Mask) -> tuple[FloatArray, Mask]:
+    position, gradient = _gradients(np.sqrt(np.maximum(despiked(pattern, mask), 0)), mask)
     steepness, known = np.zeros(mask.shape), np.zeros(mask.shape, dtype=bool)
     where = tuple(position.astype(int).T)
     steepness[where], known[where] = np.hypot(*gradient.T), True
     return steepness, known
-
-
-def half_turn_center(steepness: FloatArray, known: Mask) -> FloatArray:
-    """Pixel about which edges (H, W) turned by 180 degrees overlap themselves best.
-
-    The one sign of the centre that is left where a beam stop without a mask hides the central disc.
-    """
-    relative = np.where(known, steepness - steepness[known].mean(), 0.0)
-    overlap = fftconvolve(relative, relative)
-    center: FloatArray = np.array(np.unravel_index(np.argmax(overlap), overlap.shape)) / 2
-    return center
 
 
 def _pixel(matrix: FloatArray) -> float:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hot and dead pixels, from the mean pattern of a scan."""
+"""Hot and dead pixels, from the mean pattern of a scan; spikes of single frames."""
 
 from __future__ import annotations
 
@@ -21,9 +21,6 @@ EXPECTED = 100.0
 # With more lone pixels than this share it is the pattern that has such spots.
 MOST_LONE = 0.05
 
-_NEIGHBOURS = np.ones((3, 3), bool)
-_NEIGHBOURS[1, 1] = False
-
 
 def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     """Pixels (H, W) that say nothing of the pattern.
@@ -37,13 +34,9 @@ def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     kept : ndarray of bool, shape (H, W)
         Pixels that a mask leaves; the others are neither looked at nor compared with.
     """
-    # Mirrored about the outermost pixels, which are then no neighbours of themselves.
-    low, high = (np.where(kept, electrons, fill) for fill in (np.inf, -np.inf))
-    brightest = ndimage.maximum_filter(high, footprint=_NEIGHBOURS, mode="mirror")
-    darkest = ndimage.minimum_filter(low, footprint=_NEIGHBOURS, mode="mirror")
+    hot, darkest = spikes(electrons, kept), -_brightest_beside(-electrons, kept)
     noise = SIGNIFICANT * np.sqrt(np.maximum(ndimage.maximum_filter(electrons, 3), 1))
-    known = kept & np.isfinite(brightest) & np.isfinite(darkest)
-    hot = known & (electrons > CONTRAST * brightest) & (electrons - brightest > noise)
+    known = kept & np.isfinite(darkest)
     dead = known & (electrons < darkest / CONTRAST) & (darkest - electrons > noise)
     lone = hot | dead
     if lone.mean() > MOST_LONE:
@@ -52,11 +45,30 @@ def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     return found
 
 
+def spikes(counts: FloatArray, kept: Mask) -> Mask:
+    """Kept pixels of ``counts (..., H, W)`` that are far brighter than all kept ones beside."""
+    brightest = _brightest_beside(counts, kept)
+    noise = SIGNIFICANT * np.sqrt(np.maximum(counts, 1))
+    found = kept & np.isfinite(brightest) & (counts > CONTRAST * brightest)
+    spikes: Mask = found & (counts - brightest > noise)
+    return spikes
+
+
+def _brightest_beside(counts: FloatArray, kept: Mask) -> FloatArray:
+    """Brightest of the kept pixels around each of ``counts (..., H, W)``."""
+    footprint = np.ones((1,) * (counts.ndim - 2) + (3, 3), bool)
+    footprint[..., 1, 1] = False
+    # Mirrored about the outermost pixels, which are then no neighbours of themselves.
+    counts = np.where(kept, counts, -np.inf)
+    brightest: FloatArray = ndimage.maximum_filter(counts, footprint=footprint, mode="mirror")
+    return brightest
+
+
 def _silent(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     """Lines across the detector, and blocks of 3 x 3 pixels and more, that never count."""
     silent = ~kept | (electrons <= 0)
     rows = (silent.all(axis=1) & (expected.max(axis=1) > EXPECTED))[:, None]
     columns = (silent.all(axis=0) & (expected.max(axis=0) > EXPECTED))[None, :]
-    blocks = ndimage.binary_opening(silent & (expected > EXPECTED), _NEIGHBOURS | True)
+    blocks = ndimage.binary_opening(silent & (expected > EXPECTED), np.ones((3, 3)))
     found: Mask = kept & silent & (rows | columns | blocks)
     return found

@@ -19,28 +19,6 @@ STEP, SECTORS = 0.125, 16
 
 
 @dataclass(frozen=True)
-class FineSums:
-    """What patterns add to a mean: intensities and numbers of pixels in each cell, (n, SECTORS)."""
-
-    intensity: FloatArray
-    pixels: FloatArray
-
-    @classmethod
-    def none(cls, n: int) -> FineSums:
-        """Of no pattern, for n radii."""
-        return cls(np.zeros((n, SECTORS)), np.zeros((n, SECTORS)))
-
-    @classmethod
-    def of(cls, cells: sparse.csr_matrix, intensity: FloatArray, pixels: FloatArray) -> FineSums:
-        """Of summed patterns (pixels,) and numbers of patterns (pixels,), with `pixel_cells`."""
-        parts = ((cells.T @ values).reshape(-1, SECTORS) for values in (intensity, pixels))
-        return cls(*parts)
-
-    def __add__(self, other: FineSums) -> FineSums:
-        return FineSums(self.intensity + other.intensity, self.pixels + other.pixels)
-
-
-@dataclass(frozen=True)
 class FineMean:
     """Mean intensity of a pixel, by where its middle lies about the beam.
 
@@ -56,22 +34,23 @@ class FineMean:
     values: FloatArray
 
     @classmethod
-    def of(cls, sums: FineSums) -> FineMean:
-        """Mean of all patterns that were summed; gaps are closed from the ring, then along r.
+    def of(cls, sums: FloatArray) -> FineMean:
+        """Mean of all patterns in `cell_sums`; gaps are closed from the ring, then along r.
 
         Raises
         ------
         ValueError
             If no pixel was seen.
         """
-        ring = sums.pixels.sum(axis=1)
+        intensity, pixels = sums
+        ring = pixels.sum(axis=1)
         if not ring.any():
             raise ValueError(NO_PIXELS)
-        radial = sums.intensity.sum(axis=1) / np.maximum(ring, 1e-12)
+        radial = intensity.sum(axis=1) / np.maximum(ring, 1e-12)
         k, seen = np.arange(len(ring)), ring > 0
         radial = np.interp(k, k[seen], radial[seen])
-        mean = sums.intensity / np.maximum(sums.pixels, 1e-12)
-        return cls(np.where(sums.pixels > 0, mean, radial[:, None]))
+        mean = intensity / np.maximum(pixels, 1e-12)
+        return cls(np.where(pixels > 0, mean, radial[:, None]))
 
     def round(self) -> FineMean:
         """The same, averaged over the angle."""
@@ -114,3 +93,12 @@ def pixel_cells(detector: Detector, n: int) -> sparse.csr_matrix:
     where = (np.tile(pixel, 4), np.concatenate(cells))
     shape = (len(index), n * SECTORS)
     return sparse.csr_matrix((np.concatenate(shares), where), shape=shape)
+
+
+def cell_sums(cells: sparse.csr_matrix, intensity: FloatArray, patterns: FloatArray) -> FloatArray:
+    """Intensities and numbers of pixels in each cell, (2, n, SECTORS).
+
+    Of summed patterns (pixels,) and how many there are (pixels,), with `pixel_cells`.
+    """
+    sums = (cells.T @ values for values in (intensity, patterns))
+    return np.stack([one.reshape(-1, SECTORS) for one in sums])

@@ -9,6 +9,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from .bins import ring_mean
+
 IntensityKind = Literal["counts", "sqrt", "linear", "log"]
 INTENSITY_KINDS: tuple[str, ...] = get_args(IntensityKind)
 COUNTED = ("counts", "sqrt")
@@ -77,8 +79,7 @@ class Intensity:
         """
         if self.kind != "counts":
             return None
-        ring = (stabilised.mean(dim=0) * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
-        return self.electrons(ring)
+        return self.electrons(ring_mean(stabilised.mean(dim=0), weight))
 
     def expected(self, stabilised: Tensor, independent: Tensor) -> Tensor:
         """Mean binned intensities (..., R, A) of mean `stabilised` ones (..., R, A).
@@ -130,7 +131,7 @@ def choose_intensity(kind: IntensityKind, binned: Tensor, gain: float, weight: T
     """
     mean = binned.mean(dim=0)
     if kind == "counts":
-        ring = (mean * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
+        ring = ring_mean(mean, weight)
         return Intensity(kind, ((ring.clamp(min=0) + FEW_ELECTRONS * gain) * gain).sqrt(), gain)
     if kind == "linear":
         scale = (binned - mean).square().mean().sqrt()

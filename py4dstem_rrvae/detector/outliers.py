@@ -7,22 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from .defects import CONTRAST, spikes
 
 Mask = NDArray[np.bool_]
 
-# A frame is looked at for a spike where its brightest pixel has this many times the median of all
-# frames' brightest; the spike has as many times its brightest neighbour.
-CONTRAST = 3.0
-# And stands off it by so many standard deviations of counting.
-SIGNIFICANT = 8.0
 # With spikes in more than this share of the frames, it is the patterns that are so sharp.
 MOST_SPIKED = 0.25
 # Integers of this many bits and more reach their largest value only as a flag, or in saturation.
 FLAG_BITS = 16
-
-_NEIGHBOURS = np.ones((1, 3, 3), bool)
-_NEIGHBOURS[0, 1, 1] = False
 
 
 def without_pattern(frames: NDArray[Any], kept: Mask | None = None) -> Mask:
@@ -44,17 +37,19 @@ def without_pattern(frames: NDArray[Any], kept: Mask | None = None) -> Mask:
     least, most = flat.min(axis=1), flat.max(axis=1)
     bad: Mask = least == most
     limit = flag_of(frames.dtype)
-    suspects = most == limit if limit is not None else np.zeros(len(frames), bool)
-    if suspects.any():
+    if limit is not None and not bad.all() and (most == limit).any():
         at_limit = frames == limit
-        at_limit &= at_limit[~bad].mean(axis=0) <= 0.5 if not bad.all() else True
+        at_limit &= at_limit[~bad].mean(axis=0) <= 0.5
         struck: Mask = at_limit.any(axis=(1, 2)) if kept is None else at_limit[:, kept].any(axis=1)
         bad |= struck
+    if bad.all():
+        return bad
+    everywhere = np.ones(frames.shape[1:], bool) if kept is None else kept
+    bright = np.flatnonzero(~bad & (most > CONTRAST * np.median(most[~bad])))
     spiked = np.zeros(len(frames), bool)
-    bright = ~bad & (most > CONTRAST * np.median(most[~bad]) if not bad.all() else False)
     # As many at once as make no large copies.
-    for part in np.array_split(np.flatnonzero(bright), max(1, bright.sum() // 64)):
-        spiked[part] = _spiked(frames[part], kept)
+    for part in np.array_split(bright, max(1, len(bright) // 64)):
+        spiked[part] = spikes(frames[part].astype(float), everywhere).any(axis=(1, 2))
     if spiked.sum() <= MOST_SPIKED * len(frames):
         bad |= spiked
     return bad
@@ -66,14 +61,3 @@ def flag_of(dtype: np.dtype[Any]) -> int | None:
     if dtype.kind not in "ui" or 8 * dtype.itemsize < FLAG_BITS:
         return None
     return int(np.iinfo(dtype).max)
-
-
-def _spiked(frames: NDArray[Any], kept: Mask | None) -> Mask:
-    counts = frames.astype(float)
-    if kept is not None:
-        counts[:, ~kept] = 0
-    around = ndimage.maximum_filter(counts, footprint=_NEIGHBOURS, mode="mirror")
-    noise = SIGNIFICANT * np.sqrt(np.maximum(counts, 1))
-    spikes = (counts > CONTRAST * around) & (counts - around > noise)
-    found: Mask = spikes.any(axis=(1, 2))
-    return found

@@ -27,9 +27,6 @@ MOST_PER_PIXEL = 2e4
 ROUGHER = 2.5
 # Values that the peaks of single electrons are fitted to.
 MOST_VALUES = 30_000
-# Where this share of the levels below half an electron vary less than a third of what electrons
-# would, the intensity is finer than electrons.
-MOST_QUIET = 0.3
 # Levels further than this many standard errors from the line are not on it.
 OFF_LINE = 2.5
 # Levels that tell the slope worse than this, relative to it, are too close to where it starts.
@@ -144,7 +141,7 @@ def estimate_response(
     if not len(cells.level):
         source: Source = "given" if gain else "counted"
         return Response(gain or 1.0, offset or 0.0, 0.0, source, offset or 0.0)
-    found, zero, readout, quiet, dark = _noise(cells, gain)
+    found, zero, readout, dark = _noise(cells, gain)
     dark += offset or 0.0
     total = float((x.mean(axis=0, dtype=float)[kept] - zero).sum())
     told = zero if offset is None else offset
@@ -154,8 +151,8 @@ def estimate_response(
     if total <= 0 and found <= 0:
         return Response(1.0, told, readout, "counted", dark)
     least = max(total, 0.0) / min(MOST_ELECTRONS, MOST_PER_PIXEL * kept.sum())
-    if found <= least or quiet > MOST_QUIET:
-        return Response(max(least, found), told, readout, "noise-free", dark)
+    if found <= least:
+        return Response(least, told, readout, "noise-free", dark)
     # In few cells structure is not told from noise well, and multiples are the better witness.
     most = 10.0 if len(cells.level) < FEW_CELLS else 1.5
     whole = step > 0 and 0.67 < found / step < most
@@ -238,8 +235,8 @@ def _cells(x: Samples, first: NDArray[np.int64], kept: Mask) -> _Cells:
     return _Cells(level, rough, mean, variance, pixel, 1 / overlap)
 
 
-def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, float, float]:
-    """Gain, offset, read-out noise, share of faint levels quieter than these give, dark level."""
+def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, float]:
+    """Gain, offset, read-out noise, dark level."""
     order = np.argsort(cells.level)
     dark = np.sort(cells.pixel[order[: max(100, len(order) // 32)]].astype(float))
     levels = _levels(cells, order, -np.inf)
@@ -256,7 +253,7 @@ def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, floa
             origin = anchor[:2]
     lone = (0.0, 0.0, 0.0) if gain else _sparse(cells, dark)
     if lone[0] > 0:
-        return (*lone, 0.0, lone[1] - lone[2] ** 2 / lone[0])
+        return (*lone, lone[1] - lone[2] ** 2 / lone[0])
     for start in [gain] if gain else starts[::-1]:
         found, rest, peak = start, np.inf, None
         for _ in range(2):
@@ -276,19 +273,9 @@ def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, floa
         if apart:
             break
     found, zero, readout = best
-    quiet, used = _quiet(levels, origin, found), float(gain or found)
+    used = float(gain or found)
     level = origin[0] - origin[1] / used if used > 0 else zero
-    return used, float(zero), float(readout), quiet, float(level)
-
-
-def _quiet(levels: FloatArray, origin: tuple[float, float], gain: float) -> float:
-    """Share of the levels of few electrons that vary much less than electrons would."""
-    if gain <= 0:
-        return 0.0
-    electrons = (levels[0] - origin[0]) / gain
-    few = (electrons > 0) & (electrons < 0.5)
-    line = origin[1] + gain**2 * electrons
-    return float(np.mean((levels[1] < line / 3)[few])) if few.sum() > 2 else 0.0
+    return used, float(zero), float(readout), float(level)
 
 
 def _sparse(cells: _Cells, dark: FloatArray) -> tuple[float, float, float]:
@@ -353,30 +340,32 @@ def _darkest(levels: FloatArray, part: int) -> Anchor:
     return float(np.average(mean, weights=n)), float(np.average(variance, weights=n)), n.sum()
 
 
+def _line(
+    levels: FloatArray, anchor: Anchor, gain: FloatArray | float
+) -> tuple[FloatArray, FloatArray]:
+    """Variances (K,) of levels on a line of noise, and their standard errors."""
+    mean, _, n = levels
+    variance = np.maximum(anchor[1] + gain * (mean - anchor[0]), 0.0)
+    # A second electron in a cell changes the mean of squares by a step, not by a bell.
+    error = np.hypot(np.sqrt(2 / n) * variance, gain**2 / 4 / n)
+    return variance, np.hypot(error, np.sqrt(2 / anchor[2]) * anchor[1])
+
+
 def _misfit(levels: FloatArray, anchor: Anchor, gain: float) -> float:
     """Sum of squared standard errors; structure may raise a level, but nothing lowers it."""
-    model = np.maximum(anchor[1] + gain * (levels[0] - anchor[0]), 0.0)
-    spread = np.hypot(np.sqrt(2 / levels[2]) * model, gain**2 / 4 / levels[2])
-    spread = np.hypot(spread, np.sqrt(2 / anchor[2]) * anchor[1]) + 1e-300
-    return float(np.sum(np.clip((levels[1] - model) / spread, -2 * OFF_LINE, OFF_LINE) ** 2))
+    variance, error = _line(levels, anchor, gain)
+    off = (levels[1] - variance) / (error + 1e-300)
+    return float(np.sum(np.clip(off, -2 * OFF_LINE, OFF_LINE) ** 2))
 
 
 def _slope(levels: FloatArray, anchor: Anchor) -> tuple[float, float]:
     """Slope of the line through an anchor that most levels lie on, and its misfit."""
-    mean0, variance0, n0 = anchor
-    mean, variance, n = levels[:, levels[0] > mean0]
-    lever = mean - mean0
-    slope = (variance - variance0) / lever
-
-    def error(gain: FloatArray | float) -> FloatArray:
-        # A second electron in a cell changes the mean of squares by a step, not by a bell.
-        own = np.hypot(np.sqrt(2 / n) * (variance0 + gain * lever), gain**2 / 4 / n)
-        spread: FloatArray = np.hypot(own, np.sqrt(2 / n0) * variance0) / lever
-        return spread
-
-    seen = error(slope)
+    above = levels[:, levels[0] > anchor[0]]
+    lever = above[0] - anchor[0]
+    slope = (above[1] - anchor[1]) / lever
+    seen = _line(above, anchor, slope)[1] / lever
     known = seen < STEEP_ENOUGH * slope
-    if np.isinf(n0) and not known.any():
+    if np.isinf(anchor[2]) and not known.any():
         known = slope > 0
     if not known.any():
         return 0.0, np.inf
@@ -384,7 +373,7 @@ def _slope(levels: FloatArray, anchor: Anchor) -> tuple[float, float]:
     start = min(starts, key=lambda at: _misfit(levels, anchor, slope[at]))
     best, doubt = float(slope[start]), float(seen[start])
     for _ in range(5):
-        own = error(best)
+        own = _line(above, anchor, best)[1] / lever
         near = np.abs(slope - best) < OFF_LINE * np.hypot(own, doubt)
         if not near.any():
             break

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from scipy import ndimage, sparse
 from torch import Tensor
 
 from ..device import sparse_device
-from .bins import BinOperator, Detector, FloatArray, Grid, PolarGrid
-from .fine_mean import FineMean, FineSums, pixel_cells, radial_cells
+from .bins import BinOperator, Detector, FloatArray, Grid, PolarGrid, positions, ring_mean
+from .fine_mean import SECTORS, FineMean, cell_sums, pixel_cells, radial_cells
 
 Frames = NDArray[np.generic]
 Own = NDArray[np.intp] | slice
@@ -33,18 +34,10 @@ SEEN_KEPT = 4096
 
 @dataclass(frozen=True, eq=False)
 class Phase:
-    """Bins of windows in which the beam stands at one fraction of a pixel.
+    """Bins of windows in which the beam stands at one fraction of a pixel."""
 
-    Attributes
-    ----------
-    operator : BinOperator
-        For the windows, without a mask: what does not lie on the detector is 0 there.
-    area : Tensor, shape (R, A)
-        Pixels of the common bins, which those of the windows are scaled to.
-    """
-
-    operator: BinOperator
-    area: Tensor
+    operator: BinOperator  # without a mask: what does not lie on the detector is 0 in a window
+    area: Tensor  # pixels (R, A) of the common bins, which those of the windows are scaled to
 
     def __call__(self, windows: Frames, seen: Tensor | None = None) -> Tensor:
         """Bins (n, R, A) of ``windows (n, h, w)``.
@@ -78,36 +71,14 @@ class Phase:
         return torch.stack([here, *slopes])
 
 
-@dataclass(frozen=True)
-class BeamAt:
-    """Patterns of a block whose beam stands at one position.
+class BeamAt(NamedTuple):
+    """The n patterns of a block whose beam stands at one position, to an eighth of a pixel."""
 
-    Attributes
-    ----------
-    own : ndarray, shape (n,)
-        Which they are.
-    corner : (int, int)
-        First row and column of their window, which may lie beyond the detector.
-    size : (int, int)
-        Of the window.
-    phase : Phase
-        Bins of the window.
-    terms : Tensor, shape (n, 3)
-        1, and how far beyond that position each beam stands, in pixels.
-    part : (int, int)
-        Eighths of a pixel by which the beam stands beyond a pixel's middle.
-    """
-
-    own: NDArray[np.intp]
-    corner: tuple[int, int]
-    size: tuple[int, int]
-    phase: Phase
-    terms: Tensor
-    part: tuple[int, int]
-
-    def window(self, frames: Frames) -> Frames:
-        """Windows (n, h, w) of these patterns out of all of a block's, (B, H, W)."""
-        return cut(frames[self.own], self.corner, self.size)
+    own: NDArray[np.intp]  # which they are, (n,)
+    corner: tuple[int, int]  # first pixel of their window, which may lie beyond the detector
+    phase: Phase  # bins of the window
+    terms: Tensor  # 1, and how far beyond that position each beam stands, in pixels: (n, 3)
+    part: tuple[int, int]  # eighths by which the position lies beyond a pixel's middle
 
 
 def cut(frames: Frames, corner: tuple[int, int], size: tuple[int, int]) -> Frames:
@@ -158,6 +129,11 @@ class BinTransform:
         each pattern.
     offset : float
         Intensity of a pixel without electrons, taken off first.
+
+    Attributes
+    ----------
+    kept : ndarray of bool, shape (H, W)
+        Pixels that the mask leaves.
     """
 
     def __init__(
@@ -171,11 +147,11 @@ class BinTransform:
     ) -> None:
         self.device = torch.device(device)
         self._host = sparse_device(self.device)
-        self._kept = np.ones(detector.shape, bool) if detector.mask is None else detector.mask
+        self.kept = detector.kept
         common = detector
         if wander > 0:
             size = 2 * int(np.ceil(wander)) + 1
-            kept = ndimage.minimum_filter(self._kept, size, mode="constant", cval=False)
+            kept = ndimage.minimum_filter(self.kept, size, mode="constant", cval=False)
             common = replace(detector, mask=kept)
         self._common = BinOperator(common, grid, self._host)
         self.weight = self._common.weight.to(self.device)
@@ -219,9 +195,7 @@ class BinTransform:
         edge the inner or the outer side of their ring.
         """
         bins, weight = self._common.bin(mean.on(self.detector)[None])[0], self._common.weight
-        ring = (weight * bins).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp(
-            1e-9
-        )
+        ring = ring_mean(bins, weight)[:, None]
         # Without the last of these a mean that is nowhere positive would give 0 / 0.
         least = (LEAST_BRIGHT * ring.max()).clamp(min=1e-30)
         factor = (ring.clamp(min=0) + least) / (bins.clamp(min=0) + least)
@@ -233,7 +207,7 @@ class BinTransform:
             return ((self._common.bin(frames) - self._dark) * self._flat).to(self.device)
         binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for beam in self._beam_positions(origins):
-            seen, windows = self._seen(beam.corner, beam.part), beam.window(frames)
+            seen, windows = self._seen(beam.corner, beam.part), self._window(frames, beam)
             if self.detector.mask is not None:
                 windows = np.where(self._kept_in(beam.corner), windows, windows.dtype.type(0))
             binned[beam.own] = beam.phase(windows, seen)
@@ -248,22 +222,22 @@ class BinTransform:
             yield slice(None), self._common, frames
             return
         for beam in self._beam_positions(origins):
-            yield beam.own, self._operator(beam), beam.window(frames)
+            yield beam.own, self._operator(beam), self._window(frames, beam)
 
-    def sums(self, frames: Frames, origins: FloatArray) -> FineSums:
-        """What ``frames (B, H, W)`` add to the scan's mean."""
-        total = FineSums.none(radial_cells(self.detector, self.grid.reach))
+    def sums(self, frames: Frames, origins: FloatArray) -> FloatArray:
+        """What ``frames (B, H, W)`` add to the `cell_sums` of the scan."""
+        total = np.zeros((2, radial_cells(self.detector, self.grid.reach), SECTORS))
         for beam in self._beam_positions(origins):
-            added = beam.window(frames).sum(axis=0, dtype=float).ravel()
+            added = self._window(frames, beam).sum(axis=0, dtype=float).ravel()
             kept = self._kept_in(beam.corner).ravel().astype(float)
-            total += FineSums.of(beam.phase.cells, kept * added, kept * float(len(beam.own)))
+            total += cell_sums(beam.phase.cells, kept * added, kept * float(len(beam.own)))
         return total
 
     def fine_mean(self, mean: FloatArray) -> FineMean:
         """Of a mean pattern (H, W) about the detector's centre, finer than its pixels."""
         cells = pixel_cells(self.detector, radial_cells(self.detector, self.grid.reach))
-        kept = self._kept.ravel().astype(float)
-        return FineMean.of(FineSums.of(cells, kept * mean.ravel(), kept))
+        kept = self.kept.ravel().astype(float)
+        return FineMean.of(cell_sums(cells, kept * mean.ravel(), kept))
 
     def round_pattern(self, mean: FineMean) -> Tensor:
         """Bins (R, A) of a mean pattern averaged over the angle."""
@@ -278,11 +252,6 @@ class BinTransform:
     def uneven(self, binned: Tensor) -> Tensor:
         """``binned (..., R, A)`` as before the rings of a round pattern were made even."""
         return binned / self._flat.to(binned)
-
-    @property
-    def kept(self) -> NDArray[np.bool_]:
-        """Pixels (H, W) that the mask leaves."""
-        return self._kept
 
     def evened(self, binned: Tensor, origins: FloatArray | None) -> Tensor:
         """``binned (B, R, A)`` without what the pixel grid does to the mean pattern at ``origins``.
@@ -306,19 +275,19 @@ class BinTransform:
 
     def _beam_positions(self, origins: FloatArray) -> Iterator[BeamAt]:
         """Patterns whose beam stands at one position, to an eighth of a pixel, in turn."""
-        eighths = np.rint(origins * STEPS).astype(int)
-        positions, which = np.unique(eighths, axis=0, return_inverse=True)
-        for i, (row, col) in enumerate(positions.tolist()):
-            own = np.flatnonzero(which.ravel() == i)
+        for (row, col), own in positions(origins, STEPS):
             corner = row // STEPS - self._before[0], col // STEPS - self._before[1]
-            beyond = torch.tensor(origins[own] - positions[i] / STEPS, dtype=torch.float32)
-            terms = torch.cat([torch.ones(len(own), 1), beyond], dim=1)
+            beyond = origins[own] - np.array([row, col]) / STEPS
+            terms = torch.from_numpy(np.column_stack([np.ones(len(own)), beyond])).float()
             part = row % STEPS, col % STEPS
-            yield BeamAt(own, corner, self._size, self._phase(part), terms, part)
+            yield BeamAt(own, corner, self._phase(part), terms, part)
+
+    def _window(self, frames: Frames, beam: BeamAt) -> Frames:
+        return cut(frames[beam.own], beam.corner, self._size)
 
     def _kept_in(self, corner: tuple[int, int]) -> NDArray[np.bool_]:
         """What of the window from a corner on lies on the detector and is not masked."""
-        kept: NDArray[np.bool_] = cut(self._kept[None], corner, self._size)[0]
+        kept: NDArray[np.bool_] = cut(self.kept[None], corner, self._size)[0]
         return kept
 
     def _find_seen(self, corner: tuple[int, int], part: tuple[int, int]) -> Tensor:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ..detector.bins import Grid, PolarGrid, SquareGrid
+from .base import LatentModel
 from .coordinate import CoordinateRRVAE, NoiseKind
 from .mirror import MirrorRRVAE
-from .rrvae import LatentModel, PolarRRVAE
+from .rrvae import PolarRRVAE
 
 Architecture = Literal["polar", "coordinate"]
 
@@ -58,20 +59,17 @@ class Recipe:
         electrons : Tensor, shape (R,), or None
             Mean per bin of each ring, where they are known: the noise follows from them.
         """
-        device, weight, dof = weight.device, weight.cpu(), dof.cpu()
+        args = self.latent_dim, weight.cpu(), dof.cpu()
+        model: LatentModel
         # torch initialises layers from the global generator, which is the user's.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = self._new(weight, dof)
+            if self.architecture == "coordinate":
+                model = CoordinateRRVAE(*args, self.angle_prior, self.noise)
+            else:
+                kind = MirrorRRVAE if self.mirror else PolarRRVAE
+                model = kind(*args, self.intensity == "counts")
+                model.least_breaking = self.fold_threshold
         if electrons is not None:
             model.know_counts(electrons.cpu())
-        return model.to(device)
-
-    def _new(self, weight: Tensor, dof: Tensor) -> LatentModel:
-        if self.architecture == "coordinate":
-            args = (self.latent_dim, weight, dof, self.angle_prior, self.noise)
-            return CoordinateRRVAE(*args)
-        kind = MirrorRRVAE if self.mirror else PolarRRVAE
-        model = kind(self.latent_dim, weight, dof, self.intensity == "counts")
-        model.least_breaking = self.fold_threshold
-        return model
+        return model.to(weight.device)

@@ -28,6 +28,17 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 class LatentModel(nn.Module):
     """What training and the estimator ask of an architecture.
 
+    Parameters
+    ----------
+    latent_dim
+        Number of latents d.
+    weight : Tensor, shape (R, A)
+        Share of each bin that the mask leaves; the noise variance of a bin is the model's over it.
+    dof : Tensor, shape (R,)
+        Independent numbers among the bins of each ring, or row.
+    noise_variance : Tensor
+        With which to start.
+
     Attributes
     ----------
     small_steps : bool
@@ -38,13 +49,28 @@ class LatentModel(nn.Module):
     """
 
     small_steps = False
-    latent_dim: int
+    sway: float = 0.0
     background: Tensor
+    weight: Tensor
+    dof: Tensor
+    scale: Tensor
     noise_variance: Tensor
     kept: Tensor
     spread: Tensor
     angle_spread: Tensor
-    sway: float = 0.0
+
+    def __init__(
+        self, latent_dim: int, weight: Tensor, dof: Tensor, noise_variance: Tensor
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.register_buffer("weight", weight)
+        self.register_buffer("dof", dof)
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("noise_variance", noise_variance)
+        self.register_buffer("kept", torch.ones(latent_dim))
+        self.register_buffer("spread", torch.ones(latent_dim))
+        self.register_buffer("angle_spread", torch.ones(()))
 
     def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
         """Start what is not a network from ``patterns (n, R, A)``.
@@ -86,7 +112,12 @@ class LatentModel(nn.Module):
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
         """Take another mask: the share it leaves of each bin, and independent bins per ring."""
-        raise NotImplementedError
+        self.weight.copy_(weight)
+        self.dof.copy_(dof)
+
+    def _floor(self) -> Tensor:
+        # Rings without a count, and data without noise, would otherwise outweigh everything.
+        return (LEAST_NOISE * self.scale).square()
 
     def know_counts(self, electrons: Tensor) -> None:
         """Take the mean electrons per bin (R,) of each ring, by whose root the bins are scaled.
@@ -117,10 +148,6 @@ class LatentModel(nn.Module):
         """
         raise NotImplementedError
 
-    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
-        """`expected` patterns as strong as true ones, for noise to be drawn on."""
-        return self.expected(z, theta, mirrored)
-
     def latent_summary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior means (n, d) and mean KL divergence per latent (d,) of ``x (n, R, A)``."""
         parts = [self.encode(b) for b in x.split(512)]
@@ -143,12 +170,15 @@ class LatentModel(nn.Module):
         return torch.stack([half.angle for half in both]), math.sqrt(2) * std
 
     def measure_fixed(self, x: Tensor) -> None:
-        """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``."""
-        raise NotImplementedError
+        """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``.
+
+        A model whose fold is that of the decoded pattern alone leaves it.
+        """
 
     def order_latents(self, order: Tensor) -> None:
         """Renumber the latents: new latent j is the old ``order[j]``."""
-        raise NotImplementedError
+        self.kept.copy_(self.kept[order])
+        self.spread.copy_(self.spread[order])
 
     def refit_widths(self, x: Tensor, squares: Tensor) -> None:
         """Make the variances of z what fits ``squares (n, d)`` of its moves by noise, at ``x``.

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from . import angle, evidence
+from .base import NOISE_MOMENTUM, Background, LatentModel, kl_divergence
 from .inference import Inference
 from .networks import CoordinateDecoder, CoordinateEncoder
-from .rrvae import LEAST_NOISE, NOISE_MOMENTUM, Background, LatentModel, kl_divergence
 
 NoiseKind = Literal["learned", "unit"]
 
@@ -39,13 +39,8 @@ class CoordinateRRVAE(LatentModel):
 
     Parameters
     ----------
-    latent_dim
-        Number of latents d.
-    weight : Tensor, shape (n, n)
-        Share of each pixel that the mask leaves; a pixel's noise variance is that of the model over
-        this.
-    dof : Tensor, shape (n,)
-        Independent numbers among the pixels of each row.
+    latent_dim, weight, dof
+        As of `LatentModel`, for pixels ``(n, n)``.
     angle_prior
         Width of the turn's Gaussian prior, radians.
     noise
@@ -53,9 +48,6 @@ class CoordinateRRVAE(LatentModel):
         of the data.
     """
 
-    weight: Tensor
-    dof: Tensor
-    scale: Tensor
     offset: Tensor
 
     def __init__(
@@ -66,20 +58,12 @@ class CoordinateRRVAE(LatentModel):
         angle_prior: float = 0.1,
         noise: NoiseKind = "learned",
     ) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
+        super().__init__(latent_dim, weight, dof, torch.ones(()))
         self.angle_prior, self.noise = angle_prior, noise
         self.encoder: CoordinateEncoder = CoordinateEncoder(weight.numel(), latent_dim)
         self.decoder: CoordinateDecoder = CoordinateDecoder(latent_dim)
         self.background = nn.Parameter(torch.zeros(weight.shape))
-        self.register_buffer("weight", weight)
-        self.register_buffer("dof", dof)
-        self.register_buffer("scale", torch.ones(()))
         self.register_buffer("offset", torch.zeros(()))
-        self.register_buffer("noise_variance", torch.ones(()))
-        self.register_buffer("kept", torch.ones(latent_dim))
-        self.register_buffer("spread", torch.ones(latent_dim))
-        self.register_buffer("angle_spread", torch.ones(()))
 
     @property
     def noise_dim(self) -> int:
@@ -97,11 +81,6 @@ class CoordinateRRVAE(LatentModel):
         """``(n, n)``."""
         return self.weight.shape
 
-    def set_weight(self, weight: Tensor, dof: Tensor) -> None:
-        """Take the mask of another detector: see the constructor."""
-        self.weight.copy_(weight)
-        self.dof.copy_(dof)
-
     @torch.no_grad()
     def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:  # noqa: ARG002, it has rings of its own
         """Start background, scale and noise from ``patterns (n, H, W)``.
@@ -110,7 +89,7 @@ class CoordinateRRVAE(LatentModel):
         signal over its root mean square, and the noise starts at its size; with unit noise they
         see the range of the signal as 0 to 1.
         """
-        self._start_background(patterns, "mean" if background == "auto" else background)
+        self._start_background(patterns, background)
         self.background.requires_grad_(background == "auto")
         signal = (patterns - self.background)[:, self.weight > 0]
         if self.noise == "unit":
@@ -123,7 +102,7 @@ class CoordinateRRVAE(LatentModel):
     @torch.no_grad()
     def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:  # noqa: ARG002
         """Estimate background and noise anew from another scan's ``patterns (n, H, W)``."""
-        self._start_background(patterns, "mean" if background == "auto" else background)
+        self._start_background(patterns, background)
         mean, some = self.background.clone(), patterns[:ADOPTION_PATTERNS]
         for _ in range(ADOPTION_STEPS if background == "auto" else 0):
             self.background.copy_(mean - self._explained(some).mean(dim=0))
@@ -219,12 +198,6 @@ class CoordinateRRVAE(LatentModel):
         squared = torch.cat([self.squared_residual(b, self._explained(b)) for b in x.split(512)])
         self.noise_variance.copy_((squared.mean() / self.dof.sum()).clamp(min=self._floor()))
 
-    def _floor(self) -> Tensor:
-        return (LEAST_NOISE * self.scale).square()
-
-    def measure_fixed(self, x: Tensor) -> None:
-        """Nothing to set: the fold is that of the decoded pattern alone."""
-
     def bin_noise(self, variance: Tensor | None = None) -> Tensor:
         """Standard deviation of the noise of each pixel, (n, n); 0 where it is masked."""
         variance = self.noise_variance if variance is None else variance
@@ -292,8 +265,7 @@ class CoordinateRRVAE(LatentModel):
             head.weight.copy_(head.weight[rows])
             head.bias.copy_(head.bias[rows])
         self.decoder.latent.weight.copy_(self.decoder.latent.weight[:, order])
-        self.kept.copy_(self.kept[order])
-        self.spread.copy_(self.spread[order])
+        super().order_latents(order)
 
 
 def turned_back(points: Tensor, theta: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ value: few counts lie in the dark parts of a ring, and say the more.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,18 +23,10 @@ FINER = 2
 
 @dataclass(frozen=True, eq=False)
 class Counting:
-    """Noise of scaled bins.
+    """Noise of scaled bins."""
 
-    Attributes
-    ----------
-    variance : Tensor, shape (R,)
-        Of a bin that is as bright as the mean of its ring.
-    level : Tensor, shape (R, 1), or None
-        That mean; None where all bins of a ring have one variance.
-    """
-
-    variance: Tensor
-    level: Tensor | None
+    variance: Tensor  # of a bin that is as bright as the mean of its ring, (R,)
+    level: Tensor | None  # that mean (R, 1); None where all bins of a ring have one variance
 
     def expected(self, pattern: Tensor) -> Tensor:
         """``pattern (..., R, A)`` where it is bright enough to be counted."""
@@ -84,33 +77,14 @@ def log_density(
     return torch.nn.functional.pad(correlation, (0, 1))
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """Most probable latents and turns of B patterns.
+class Fit(NamedTuple):
+    """Most probable latents and turns of B patterns."""
 
-    Attributes
-    ----------
-    z, log_variance : Tensor, shape (B, d)
-        Mean and log-variance of the approximate posterior of the latents.
-    harmonics : complex Tensor, shape (B, R, M)
-        Decoded patterns at turn zero, of the more probable hand.
-    theta : Tensor, shape (B,)
-        Turns.
-    turned : complex Tensor, shape (B, K)
-        Log-likelihood of the turn, coefficients in the sense of `angle`.
-    residual : Tensor, shape (B, R, A)
-        What is left of the patterns.
-    squared : Tensor, shape (B, R)
-        Its weighted squares.
-    handedness : Tensor, shape (B,), or None
-        As of `Inference`.
-    """
-
-    z: Tensor
-    log_variance: Tensor
-    harmonics: Tensor
-    theta: Tensor
-    turned: Tensor
-    residual: Tensor
-    squared: Tensor
-    handedness: Tensor | None
+    z: Tensor  # (B, d)
+    log_variance: Tensor  # of z, (B, d)
+    harmonics: Tensor  # of the decoded patterns at turn zero, of the more probable hand, (B, R, M)
+    theta: Tensor  # turns (B,)
+    turned: Tensor  # log-likelihood of the turn, coefficients (B, K) in the sense of `angle`
+    residual: Tensor  # what is left of the patterns, (B, R, A)
+    squared: Tensor  # its weighted squares (B, R)
+    handedness: Tensor | None  # as of `Inference`, (B,)

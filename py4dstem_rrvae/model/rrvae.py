@@ -14,31 +14,15 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..detector.bins import ring_mean
 from ..detector.intensity import FEW_ELECTRONS
 from . import angle, evidence, likelihood, posterior
-from .base import (
-    BACKGROUNDS,
-    LEAST_NOISE,
-    NOISE_MOMENTUM,
-    Background,
-    LatentModel,
-    kl_divergence,
-)
+from .base import NOISE_MOMENTUM, Background, LatentModel, kl_divergence
 from .inference import Inference
 from .likelihood import Coverage
 from .networks import PolarDecoder, PolarEncoder
 from .posterior import Counting, Fit
 from .widths import log_variance_layer
-
-__all__ = [
-    "BACKGROUNDS",
-    "LEAST_NOISE",
-    "NOISE_MOMENTUM",
-    "Background",
-    "LatentModel",
-    "PolarRRVAE",
-    "kl_divergence",
-]
 
 # Smallest noise variance of a ring, as a share of the largest.
 LEAST_NOISY = 0.03
@@ -57,23 +41,14 @@ class PolarRRVAE(LatentModel):
 
     Parameters
     ----------
-    latent_dim
-        Number of latents d.
-    weight : Tensor, shape (R, A)
-        Share of each bin that the mask leaves; a bin's noise variance is its ring's
-        over this.
-    dof : Tensor, shape (R,)
-        Independent numbers among the bins of each ring.
+    latent_dim, weight, dof
+        As of `LatentModel`.
     counts : bool
         Whether patterns are counts times a factor for each ring, so that a bin's variance is
         proportional to its mean; else all bins of a ring have one variance.
     """
 
     small_steps = True
-    weight: Tensor
-    scale: Tensor
-    background: Tensor
-    dof: Tensor
     fixed: Tensor
     learned_noise: Tensor
     width_range: Tensor
@@ -83,28 +58,20 @@ class PolarRRVAE(LatentModel):
     partial: Tensor
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True) -> None:
-        super().__init__()
-        self.counts = counts
         n_radial, n_angular = weight.shape
-        self.latent_dim, self.n_angular = latent_dim, n_angular
+        super().__init__(latent_dim, weight, dof, torch.ones(n_radial))
+        self.counts, self.n_angular = counts, n_angular
         self.least_breaking = 0.0
         self.encoder: PolarEncoder = PolarEncoder(n_radial, latent_dim)
         # Strictly below the Nyquist order, where a sub-bin turn is still well defined.
         self.decoder: PolarDecoder = PolarDecoder(latent_dim, n_radial, n_angular // 2 - 1)
         self.register_buffer("background", torch.zeros(n_radial, n_angular))
-        self.register_buffer("weight", weight)
-        self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("noise_variance", torch.ones(n_radial))
-        self.register_buffer("dof", dof)
         self.register_buffer("counted_noise", torch.ones(n_radial))
         self.register_buffer("level", torch.ones(n_radial))
-        self.register_buffer("kept", torch.ones(latent_dim))
         self.register_buffer("fixed", torch.zeros(n_radial, n_angular))
         self.register_buffer("learned_noise", torch.zeros(()))
         everything = torch.tensor([-math.inf, math.inf])
         self.register_buffer("width_range", everything[:, None].repeat(1, latent_dim))
-        self.register_buffer("spread", torch.ones(latent_dim))
-        self.register_buffer("angle_spread", torch.ones(()))
         coverage = Coverage.of(weight)
         self.register_buffer("whole", coverage.whole, persistent=False)
         self.register_buffer("partial", coverage.partial, persistent=False)
@@ -116,8 +83,7 @@ class PolarRRVAE(LatentModel):
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
         """Take the mask of another detector: see the constructor."""
-        self.weight.copy_(weight)
-        self.dof.copy_(dof)
+        super().set_weight(weight, dof)
         coverage = Coverage.of(self.weight)
         self.whole, self.partial = coverage.whole, coverage.partial
 
@@ -166,7 +132,7 @@ class PolarRRVAE(LatentModel):
 
     def _start_background(self, patterns: Tensor, start: Background, even: Tensor) -> None:
         mean = patterns.mean(dim=0)
-        ring = (mean * self.weight).sum(dim=-1) / self.weight.sum(dim=-1).clamp(min=1e-9)
+        ring = ring_mean(mean, self.weight)
         self.level.copy_(ring.clamp(min=LEAST_LEVEL * ring.max()))
         if start is None:
             self.background.zero_()
@@ -188,9 +154,7 @@ class PolarRRVAE(LatentModel):
         signal = (x - self.background) / self.scale
         if not self._masked:
             return signal
-        seen = self.weight.sum(dim=-1).clamp(min=1e-9)
-        mean = (signal * self.weight).sum(dim=-1) / seen
-        return torch.lerp(mean[..., None], signal, self.weight)
+        return torch.lerp(ring_mean(signal, self.weight)[..., None], signal, self.weight)
 
     @torch.no_grad()
     def refit_widths(self, x: Tensor, squares: Tensor) -> None:
@@ -203,19 +167,16 @@ class PolarRRVAE(LatentModel):
         fitted = (summaries @ weight.T + bias) * self.kept
         self.width_range.copy_(torch.stack([fitted.amin(dim=0), fitted.amax(dim=0)]))
 
-    def decode(self, z: Tensor, exponent: float = 1.0) -> Tensor:
+    def decode(self, z: Tensor) -> Tensor:
         """Angular harmonics (B, R, M) of the decoded patterns at turn zero, background apart.
 
-        `exponent` as in `evidence.kept_share`, which they have gone through but in training.
+        But in training, less what noise the decoder has learned (`evidence.kept_share`).
         """
         harmonics: Tensor = self.decoder(z, self.scale)
         if self.training:
             return harmonics
-        return harmonics * self._kept_share(harmonics, exponent)
-
-    def _kept_share(self, harmonics: Tensor, exponent: float = 1.0) -> Tensor:
-        noise = self.learned_noise
-        return evidence.kept_share(harmonics, self.noise_variance, noise, exponent)
+        share = evidence.kept_share(harmonics, self.noise_variance, self.learned_noise)
+        return harmonics * share
 
     def decode_with_change(self, z: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """In training, `decode` and by how much that changes in a step of z, (B, R, M) both."""
@@ -238,17 +199,7 @@ class PolarRRVAE(LatentModel):
 
     def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
-        return self._whole(self.decode(z), theta, mirrored)
-
-    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
-        """`expected` patterns whose orders have the power of the true ones.
-
-        Redrawn on those that the turn is found with, weaker ones, angles err by up to a sixth more
-        than measured ones.
-        """
-        return self._whole(self.decode(z, 0.5), theta, mirrored)
-
-    def _whole(self, harmonics: Tensor, theta: Tensor, mirrored: Tensor | None) -> Tensor:
+        harmonics = self.decode(z)
         if mirrored is not None:
             harmonics = angle.mirrored_where(mirrored, harmonics)
         return self.background + self.polar(harmonics, theta)
@@ -377,10 +328,6 @@ class PolarRRVAE(LatentModel):
         """Harmonics (B, R, M) of the more probable hand, and `Inference.handedness`."""
         return harmonics, None
 
-    def _floor(self) -> Tensor:
-        # Rings without a count, and data without noise, would otherwise outweigh everything.
-        return (LEAST_NOISE * self.scale).square()
-
     def elbo_terms(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Log-likelihood (B,) at one sample of z, and KL divergence per latent (B, d).
 
@@ -389,7 +336,7 @@ class PolarRRVAE(LatentModel):
         mean, log_variance = self.encode(x)
         z = mean + (0.5 * log_variance).exp() * noise * self.kept
         if not self.training:
-            return self._log_likelihood(x, self.decode(z)), kl_divergence(mean, log_variance)
+            return self.log_likelihood(x, z), kl_divergence(mean, log_variance)
         step = DRIFT_STEP * nn.functional.normalize(noise, dim=-1)
         harmonics, change = self.decode_with_change(z, step)
         drift = self._drift(harmonics, change)
@@ -453,6 +400,5 @@ class PolarRRVAE(LatentModel):
         self.encoder.output.weight.copy_(self.encoder.output.weight[both])
         self.encoder.output.bias.copy_(self.encoder.output.bias[both])
         self.decoder.input.weight.copy_(self.decoder.input.weight[:, order])
-        self.kept.copy_(self.kept[order])
-        self.spread.copy_(self.spread[order])
+        super().order_latents(order)
         self.width_range.copy_(self.width_range[:, order])

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..detector.bins import Detector
 from ..detector.intensity import Intensity
-from ..model.rrvae import Background, LatentModel
+from ..model.base import Background, LatentModel
 from ..training.defaults import MIN_PATTERNS
 from ..training.fitted import Fitted
 from .frames import Frames

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..detector.bins import BinOperator, Detector, Grid, GridFor, PolarGrid
-from ..detector.fine_mean import FineMean, FineSums
+from ..detector.fine_mean import FineMean
 from ..detector.outliers import without_pattern
 from ..detector.transform import BinTransform, Own
 from ..device import choose_device
@@ -42,7 +42,7 @@ class Binned:
         Some of the patterns, as they were recorded.
     total : ndarray, shape (H, W)
         Sum of the patterns.
-    sums : FineSums or None
+    sums : ndarray or None
         What they add to the scan's mean pattern, where the beam wanders.
     """
 
@@ -50,7 +50,7 @@ class Binned:
     used: NDArray[np.bool_]
     some: NDArray[Any]
     total: FloatArray
-    sums: FineSums | None
+    sums: FloatArray | None
 
 
 class Binner:

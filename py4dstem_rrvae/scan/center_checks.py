@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..detector import beam
 from ..detector import center_refinement as refinement
-from ..detector.bins import Detector
+from ..detector.bins import Detector, ring_mean
 from ..detector.response import Response
 from .binning import Binner
 from .frames import FloatArray
@@ -39,8 +39,7 @@ def partly_seen(binner: Binner, binned: Tensor) -> str | None:
     """Of a detector that shows little of the circles that ``binned (n, R, A)`` are bins of."""
     weight = binner.transform.weight.cpu()
     seen = weight.mean(dim=1)
-    counts = (binned.mean(dim=0).cpu() * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
-    counts = counts.clamp(min=0).double()
+    counts = ring_mean(binned.mean(dim=0).cpu(), weight).clamp(min=0).double()
     share = float((counts * seen).sum() / counts.sum()) if counts.sum() > 0 else 1.0
     if share >= LEAST_SEEN:
         return None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..codes import pack
 from ..detector.intensity import Intensity
-from ..model.rrvae import LatentModel
+from ..model.base import LatentModel
 from ..threads import in_parallel
 from .binning import Binner
 from .blocks import Positions

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..detector.bins import Grid, center_of_mass
 from ..detector.intensity import Intensity
+from ..model.base import LatentModel
 from ..model.inference import Inference
-from ..model.rrvae import LatentModel
 
 
 def angle_offset(

@@ -13,8 +13,8 @@ from torch import Tensor
 from ..detector.intensity import COUNTED, Intensity
 from ..detector.transform import BinTransform
 from ..device import sparse_device
+from ..model.base import LatentModel
 from ..model.inference import Inference
-from ..model.rrvae import LatentModel
 
 # Shares of a normal distribution within these many standard deviations.
 SHARES, REACHES = (0.6827, 0.95), (1.0, 1.96)
@@ -59,7 +59,7 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
     drawn, moves, turns = [], [], []
     for x in chosen.split(CHUNK):
         seen = model.infer(x)
-        clean = model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
+        clean = model.expected(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
         again = redraw(clean, draws)
         z = torch.stack([model.encode(one)[0] for one in again])
         move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))

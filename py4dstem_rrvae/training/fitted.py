@@ -11,7 +11,7 @@ from ..detector.bins import BinOperator, Detector, Grid
 from ..detector.fine_mean import FineMean
 from ..detector.intensity import Intensity
 from ..detector.response import Response
-from ..model.rrvae import LatentModel
+from ..model.base import LatentModel
 
 
 @dataclass(frozen=True)

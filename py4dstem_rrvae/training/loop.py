@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..model.rrvae import Background, LatentModel
+from ..model.base import Background, LatentModel
 from ..progress import progress_bar
 from ..threads import one_thread
 from .optimiser import Adam, one_cycle

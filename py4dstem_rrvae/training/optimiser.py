@@ -2,7 +2,7 @@
 """Adam, and the pace at which it is led through a training.
 
 Torch's function, not its class: that one, and torch's pace, which wants the class, import torch's
-compiler first, which takes 1 s, of a training of 5.
+compiler first, which takes as long as a third of a training.
 """
 
 from __future__ import annotations
