@@ -5,6 +5,10 @@ import os
 import pickle
 import time
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers and what they start share the processors: threads would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch

@@ -102,7 +102,7 @@ def test_hot_and_dead_pixels_work(small, small_unseen):
 @pytest.mark.parametrize("background", ["auto", "mean", "radial", None])
 def test_every_background_works(background, small, small_unseen):
     assert_classes_apart(
-        RRVAE(**LEARNED | {"background": background, "max_epochs": 25}).fit(small.frames),
+        RRVAE(**LEARNED | {"background": background}).fit(small.frames),
         small_unseen,
     )
 

@@ -20,7 +20,7 @@ QUICK = TRAIN | {"max_epochs": 2, "batch_size": 32}
 def compared():
     """Sizes of a set with two independent deformations; leave them as they are."""
     frames = synthetic.two_deformations(700, size=20, counts=5000)[0].frames
-    return latent_dims(frames, (1, 2, 3), **TRAIN | {"max_epochs": 25, "batch_size": 32})
+    return latent_dims(frames, (1, 2, 3), **TRAIN | {"max_epochs": 16, "batch_size": 32})
 
 
 def test_two_deformations_take_two_latents(compared):
