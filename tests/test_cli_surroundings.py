@@ -56,6 +56,7 @@ def complaints(text):
 
 
 # A store's files are smaller.
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "limit"), [("h5", 4096), ("zspy", 100)])
 def test_a_full_disk_is_one_sentence_and_leaves_the_earlier_file(ending, limit, scans, tmp_path):
     out = tmp_path / f"maps.{ending}"
