@@ -17,7 +17,7 @@ SCAN, DETECTOR = (6, 8), (24, 26)
 CENTER = (11.3, 12.9)
 Q_SIZE = 0.051
 QUICK = {"max_epochs": 2, "random_state": 0, "progress": False, "device": "cpu"}
-LEARNED = QUICK | {"max_epochs": 60, "batch_size": 8}
+LEARNED = QUICK | {"max_epochs": 40, "batch_size": 8}
 NAMES = ["z1", "z2", "z1_std", "z2_std", "angle", "angle_std", "fold", "error"]
 AXES = {
     "y": (0.31, -2.5, "nm"),
