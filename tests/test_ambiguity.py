@@ -146,7 +146,7 @@ def scored(counts, seed=0, **options):
     return truth, codes
 
 
-@pytest.mark.parametrize("counts", [200, 100_000])
+@pytest.mark.parametrize("counts", [200, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_fold_is_right_from_few_counts_to_many(counts):
     truth, codes = scored(counts, max_epochs=30)
     for n in ORDERS:

@@ -184,6 +184,7 @@ def client(cluster):
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("client")
 def test_a_cluster_gives_the_codes_of_one_process(data, eager, tmp_path):
     signal = lazy_scan(data, CHUNKS["tiles"])
@@ -201,6 +202,7 @@ def test_a_cluster_gives_the_codes_of_one_process(data, eager, tmp_path):
     assert os.getpid() not in ran_on
 
 
+@pytest.mark.slow
 def test_the_model_is_sent_once_to_each_worker(client, data, eager, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "py4dstem_rrvae.estimator.Encoder", lambda *args: Noted(Encoder(*args), str(tmp_path))
@@ -251,6 +253,7 @@ def test_an_encoder_pickles_without_its_operators(data):
     assert seen and seen[0] < 2e6
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("client")
 def test_progress_is_shown_on_threads_and_on_a_cluster(data, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)

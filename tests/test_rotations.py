@@ -33,6 +33,7 @@ def test_the_model_needs_no_latent_for_it(name):
     assert own.explained > 0.85
 
 
+@pytest.mark.slow
 def test_a_turn_moves_components_and_no_latents():
     turned = answers(n=500, size=24)
     assert turned["PCA"].shape == turned["NMF"].shape == (12, 12)
