@@ -76,6 +76,7 @@ def test_the_dose_is_drawn_anew(cache, scans):
     assert first.patterns.sum() < 0.6 * second.patterns.sum()
 
 
+@pytest.mark.slow
 def test_graphene_s_atoms_are_each_other_turned_by_half_a_turn():
     """No latent that is blind to turns can tell graphene's sublattices apart."""
     case = CASES["graphene_coherent"]

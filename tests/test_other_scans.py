@@ -113,10 +113,10 @@ def on_camera():
     ("trained", "other"),
     [
         ("48 pixels", "96 pixels"),
-        ("96 pixels", "48 pixels"),
+        pytest.param("96 pixels", "48 pixels", marks=pytest.mark.slow),
         ("48 pixels", "camera length x 1.25"),
         ("48 pixels", "camera length / 1.25"),
-        ("96 pixels", "camera length / 1.25"),
+        pytest.param("96 pixels", "camera length / 1.25", marks=pytest.mark.slow),
     ],
 )
 def test_codes_of_another_camera_agree(trained, other, on_camera):

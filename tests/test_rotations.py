@@ -19,9 +19,12 @@ def test_broad_lobes_take_no_more_than_their_harmonics():
     assert needed("PCA", PATTERNS["three broad lobes"], 12) <= 4
 
 
-SPOT = pytest.mark.xfail(
-    reason="a latent is kept from a repeatability of 0.2 on, which one spot turned on pixels has"
-)
+SPOT = [
+    pytest.mark.slow,
+    pytest.mark.xfail(
+        reason="a latent is kept from a repeatability of 0.2, which one spot turned on pixels has"
+    ),
+]
 
 
 @pytest.mark.parametrize(
