@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One thread, so that runs repeat to the last bit; and small trained models for all."""
 
+import os
+import pickle
+import time
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers and what they start share the processors: threads would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +33,37 @@ settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """``made_once(name, make)``: what `make` returns, made by one of pytest-xdist's workers.
+
+    The others wait for it and read it.
+    """
+
+    def made(name, make):
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            return make()
+        folder = tmp_path_factory.getbasetemp().parent  # of this run, of all its workers
+        path, claim = folder / f"{name}.pickle", folder / f"{name}.claim"
+        try:
+            claim.touch(exist_ok=False)
+        except FileExistsError:
+            deadline = time.monotonic() + 600  # the worker may have been killed
+            while claim.exists() and not path.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            return pickle.loads(path.read_bytes()) if path.exists() else make()
+        try:
+            part = path.with_suffix(".part")
+            part.write_bytes(pickle.dumps(thing := make()))
+            part.replace(path)
+        except BaseException:
+            claim.unlink()  # each that waits finds out for itself
+            raise
+        return thing
+
+    return made
+
+
+@pytest.fixture(scope="session")
 def lobes():
     """Patterns to train on."""
     return synthetic.lobes(1000, size=32, counts=3000)
@@ -37,9 +76,10 @@ def unseen():
 
 
 @pytest.fixture(scope="session")
-def trained(lobes):
+def trained(lobes, made_once):
     """Fitted estimator; tests must leave it as it is."""
-    return RRVAE(random_state=0, progress=False, device="cpu").fit(lobes.frames)
+    estimator = RRVAE(random_state=0, progress=False, device="cpu")
+    return made_once("trained", lambda: estimator.fit(lobes.frames))
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +101,12 @@ def quick(few):
 
 
 @pytest.fixture(scope="session")
-def one_sided():
+def one_sided(made_once):
     """Patterns whose centre of mass has a truth."""
+    return made_once("one_sided", _one_sided)
 
+
+def _one_sided():
     def limb(radius, angle, height, _):
         ring = np.exp(-0.5 * ((radius - 0.5) / 0.15) ** 2)
         return ring * np.exp(height * np.cos(angle)) + 0.02

@@ -3,7 +3,6 @@
 
 import hyperspy_scans as scans
 import pytest
-from hyperspy_scans import LEARNED
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +18,6 @@ def signal(data):
 
 
 @pytest.fixture(scope="module")
-def learned(data):
+def learned():
     """A model of the scan that has learned its one class, and the maps; leave both as they are."""
-    return scans.scan(data).rrvae.fit(latent_dim=1, **LEARNED)
+    return scans.learned()

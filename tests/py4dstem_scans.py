@@ -14,7 +14,7 @@ QUICK = {"max_epochs": 2, "random_state": 0, "progress": False, "device": "cpu"}
 ENERGY = 60e3
 ANGLE = ["angle", "angle_std", "angle_reliability"]
 NAMES = ["z1", "z2", "z1_std", "z2_std", *ANGLE, "fold", "error"]
-LEARNED = QUICK | {"max_epochs": 60, "batch_size": 8}
+LEARNED = QUICK | {"max_epochs": 40, "batch_size": 8}
 
 
 def pattern(turn, matrix=None, center=CENTER, counts=4e4, shape=DETECTOR):

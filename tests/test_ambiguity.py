@@ -146,9 +146,9 @@ def scored(counts, seed=0, **options):
     return truth, codes
 
 
-@pytest.mark.parametrize("counts", [200, 100_000])
+@pytest.mark.parametrize("counts", [200, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_fold_is_right_from_few_counts_to_many(counts):
-    truth, codes = scored(counts)
+    truth, codes = scored(counts, max_epochs=30)
     for n in ORDERS:
         assert np.mean(codes.fold[truth.fold == n] == n) >= 0.97, n
     assert np.isnan(codes.angle[truth.fold == 0]).mean() >= 0.97
@@ -181,7 +181,7 @@ def half_vacuum(turn, counts=1e6):
 @pytest.mark.parametrize("turn", ["one", "random"])
 def test_vacuum_beside_an_object_has_no_angle(turn):
     frames, vacuum = half_vacuum(turn)
-    estimator = RRVAE(random_state=0, progress=False, device="cpu", max_epochs=30)
+    estimator = RRVAE(random_state=0, progress=False, device="cpu", max_epochs=15)
     codes = estimator.fit(frames).encode(frames)
     assert np.mean(codes.fold[vacuum] == 0) >= 0.98
     assert np.isnan(codes.angle[vacuum]).mean() >= 0.98

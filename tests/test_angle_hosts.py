@@ -9,8 +9,8 @@ import pytest
 from py4dstem_scans import LEARNED, SCAN, data_cube
 
 from py4dstem_rrvae import RRVAE, smooth_angle, unwrap_angle
-from py4dstem_rrvae.adapters import hyperspy, py4dstem
 from py4dstem_rrvae.adapters import hyperspy_signals as signals
+from py4dstem_rrvae.adapters import py4dstem
 from py4dstem_rrvae.maps.angle import smoothed_map, unwrapped_map
 from py4dstem_rrvae.maps.latent import LatentMap, period_of
 
@@ -28,7 +28,7 @@ def of_cube(patterns):
 
 @pytest.fixture(scope="module")
 def of_signal():
-    return RRVAE(latent_dim=1, **hyperspy_scans.LEARNED).fit(hyperspy.frames(scan()))
+    return hyperspy_scans.learned().model
 
 
 @pytest.fixture

@@ -36,7 +36,10 @@ def test_background_subtracted_data_work(small, small_unseen):
     assert_classes_apart(RRVAE(**LEARNED).fit(subtracted(small, 0)), small_unseen, frames)
 
 
-@pytest.mark.parametrize("intensity", ["sqrt", "linear", "log"])
+@pytest.mark.parametrize(
+    "intensity",
+    ["sqrt", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("linear", "log"))],
+)
 def test_other_intensity_scales_work(intensity, small, small_unseen):
     estimator = RRVAE(**LEARNED, intensity=intensity).fit(small.frames)
     assert_classes_apart(estimator, small_unseen)
@@ -99,10 +102,14 @@ def test_hot_and_dead_pixels_work(small, small_unseen):
     assert np.degrees(np.median(error)) < 2
 
 
-@pytest.mark.parametrize("background", ["auto", "mean", "radial", None])
+# With the others, tests of hot pixels and of masks tell the classes apart too.
+@pytest.mark.parametrize(
+    "background",
+    [*(pytest.param(one, marks=pytest.mark.slow) for one in ("auto", "mean")), "radial", None],
+)
 def test_every_background_works(background, small, small_unseen):
     assert_classes_apart(
-        RRVAE(**LEARNED | {"background": background, "max_epochs": 25}).fit(small.frames),
+        RRVAE(**LEARNED | {"background": background}).fit(small.frames),
         small_unseen,
     )
 

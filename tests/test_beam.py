@@ -153,6 +153,7 @@ def test_a_jitter_breaks_folds_with_a_warning_and_each_mends_them():
     assert np.mean(refitted.fold.ravel() == patterns.fold) > 0.95
 
 
+@pytest.mark.slow
 def test_each_in_a_host():
     patterns = lobed(400, 0.3, 3000)
     datacube = py4DSTEM.DataCube(patterns.frames.reshape(20, 20, SIZE, SIZE))

@@ -32,6 +32,7 @@ def signal_at(scan, kind):
     return cases.dark_field(scan)[(at.kind == kind) & (at.distance < 0.3)].mean()
 
 
+@pytest.mark.slow
 def test_all_six_have_their_names_and_their_truth(scans):
     for name, scan in scans.items():
         assert scan.case == name
@@ -48,12 +49,14 @@ def test_small_scans_cover_the_same_field():
         assert math.prod(small.shape) < math.prod(whole.shape) / 3
 
 
+@pytest.mark.slow
 def test_second_call_reads_the_file_of_the_first(cache, scans, monkeypatch):
     monkeypatch.setitem(simulate.recorded.__globals__, "intensities", None)
     again = recorded("zns", reduced=True, cache=cache)
     np.testing.assert_array_equal(again.patterns, scans["zns"].patterns)
 
 
+@pytest.mark.slow
 def test_noise_free_patterns_are_what_counts_are_drawn_from(cache, scans):
     counted, clean = scans["zns"], noise_free("zns", reduced=True, cache=cache)
     assert clean.electrons is None
@@ -63,6 +66,7 @@ def test_noise_free_patterns_are_what_counts_are_drawn_from(cache, scans):
     assert squared.mean() == pytest.approx(expected.mean(), rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_dose_is_drawn_anew(cache, scans):
     case = simulate.small("graphene_coherent")
     case = replace(case, scan=Scan((1, 2), 0.5))
@@ -72,6 +76,7 @@ def test_the_dose_is_drawn_anew(cache, scans):
     assert first.patterns.sum() < 0.6 * second.patterns.sum()
 
 
+@pytest.mark.slow
 def test_graphene_s_atoms_are_each_other_turned_by_half_a_turn():
     """No latent that is blind to turns can tell graphene's sublattices apart."""
     case = CASES["graphene_coherent"]
@@ -86,12 +91,14 @@ def test_graphene_s_atoms_are_each_other_turned_by_half_a_turn():
     assert np.abs(inner - back).max() < 0.02 * detail
 
 
+@pytest.mark.slow
 def test_detector_of_graphene_is_as_unequal_as_published(scans):
     assert scans["graphene_coherent"].q_ratio == pytest.approx(12 * 4.268 / (20 * 2.464), rel=1e-3)
     # 1 / (12 x 4.268 A), as published.
     assert scans["graphene_coherent"].q_per_pixel == pytest.approx(1 / 51.216, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_source_size_takes_most_of_the_deflection(scans):
     lengths = [
         np.percentile(np.hypot(*np.moveaxis(cases.center_of_mass(scans[name]), -1, 0)), 95)
@@ -100,6 +107,7 @@ def test_source_size_takes_most_of_the_deflection(scans):
     assert lengths[1] < 0.6 * lengths[0]
 
 
+@pytest.mark.slow
 def test_zinc_scatters_more_than_sulphur_and_both_more_than_the_tunnels(scans):
     zinc, sulphur, hollow = (signal_at(scans["zns"], kind) for kind in ("Zn", "S", "hollow"))
     assert zinc > 1.3 * sulphur
@@ -107,6 +115,7 @@ def test_zinc_scatters_more_than_sulphur_and_both_more_than_the_tunnels(scans):
 
 
 @pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.slow
 def test_measured_scans_are_off_centre_and_wander(scans, name):
     scan = scans[name]
     index = np.stack(np.indices(scan.patterns.shape[2:]))
@@ -121,12 +130,14 @@ def test_measured_scans_are_off_centre_and_wander(scans, name):
     assert 2 * math.sqrt((mean > mean.max() / 2).sum() / math.pi) == pytest.approx(50, abs=1)
 
 
+@pytest.mark.slow
 def test_silicon_is_bright_and_the_vacancy_dark(scans):
     silicon, vacancy = scans["measured_silicon"], scans["measured_vacancy"]
     assert signal_at(silicon, "Si") > 1.3 * signal_at(silicon, "C")
     assert signal_at(vacancy, "vacancy") < 0.8 * signal_at(vacancy, "C")
 
 
+@pytest.mark.slow
 def test_center_of_mass_is_py4dstem_s(scans):
     from py4DSTEM.process.utils import get_CoM
 
@@ -142,6 +153,7 @@ def test_center_of_mass_is_py4dstem_s(scans):
     )
 
 
+@pytest.mark.slow
 def test_binning_keeps_electrons_and_the_beam_s_place(scans):
     for name in ("graphene_coherent", "measured_silicon"):
         scan = scans[name]
@@ -151,6 +163,7 @@ def test_binning_keeps_electrons_and_the_beam_s_place(scans):
         np.testing.assert_allclose(first, second, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_thinning_keeps_the_sites_of_the_positions_that_stay(scans):
     scan = scans["measured_vacancy"]
     few = cases.thinned(scan, 3)
@@ -159,6 +172,7 @@ def test_thinning_keeps_the_sites_of_the_positions_that_stay(scans):
     np.testing.assert_allclose(at_sites(few).distance, at_sites(scan).distance[::3, ::3])
 
 
+@pytest.mark.slow
 def test_scores_know_right_from_wrong(scans):
     scan = scans["measured_pristine"]
     at = at_sites(scan)
@@ -180,6 +194,7 @@ def test_scores_know_right_from_wrong(scans):
     assert there["sites told, within 0.3 A"] == 1.0 > there["sites told"] + 0.2
 
 
+@pytest.mark.slow
 def test_turn_errors_know_right_from_wrong(scans):
     """Any angle that turns with the pattern will do, such as one with a twist in each cell."""
     scan = scans["measured_pristine"]
@@ -200,6 +215,7 @@ def test_turn_errors_know_right_from_wrong(scans):
     assert np.isnan(cases.turn_errors(twisted, 0 * one, at)).all()
 
 
+@pytest.mark.slow
 def test_sublattices_are_told_by_the_true_orientation(scans):
     scan = scans["measured_pristine"]
     at = at_sites(scan, sites(scan))

@@ -57,6 +57,7 @@ def complaints(text):
 
 
 # A store's files are smaller.
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "limit"), [("h5", 4096), ("hspy", 4096), ("zspy", 100)])
 def test_a_full_disk_is_one_sentence_and_leaves_the_earlier_file(ending, limit, scans, tmp_path):
     out = tmp_path / f"maps.{ending}"
@@ -90,6 +91,7 @@ _draw(figure, Path(sys.argv[1]), True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 def test_a_full_disk_leaves_the_earlier_figure(ending, tmp_path):
     path = tmp_path / f"maps.{ending}"
@@ -99,6 +101,7 @@ def test_a_full_disk_leaves_the_earlier_figure(ending, tmp_path):
     assert names(tmp_path) == [path.name] and path.read_text() == "earlier"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["h5", "zspy"])
 def test_two_commands_at_once_lose_nothing(ending, scans, tmp_path):
     out = tmp_path / f"maps.{ending}"
@@ -110,6 +113,7 @@ def test_two_commands_at_once_lose_nothing(ending, scans, tmp_path):
     assert names(tmp_path) == [out.name]
 
 
+@pytest.mark.slow
 def test_any_name_without_a_home_or_a_terminal(scans, tmp_path):
     folder = tmp_path / ("Übung 测试 " + "lang" * 40)
     folder.mkdir()

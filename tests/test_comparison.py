@@ -33,6 +33,7 @@ def plain(problem):
     return Plain(problem.train, 2, 0, epochs=4)
 
 
+@pytest.mark.slow
 def test_two_methods_are_run_scored_and_tabulated(tmp_path):
     queue = jobs(["spectra-10", "plain-2"], [SMALL], 1, 300, 2)
     work(queue, tmp_path, None)
@@ -88,7 +89,14 @@ def test_a_peer_needs_its_python(tmp_path):
         Job.of("atomai", SMALL, 0, 300, 2).run(tmp_path, None)
 
 
-@pytest.mark.parametrize("name", [p for p in PROBLEMS if p not in SCANS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name.endswith("24-5000") else pytest.mark.slow)
+        for name in PROBLEMS
+        if name not in SCANS
+    ],
+)
 def test_the_truth_has_perfect_figures(name):
     problem = PROBLEMS[name](300)
     truth = problem.truth
@@ -176,6 +184,7 @@ def test_invariants_do_not_see_a_quarter_turn(method, twisted):
     assert mirrored < 1e-4 if method is Zernike else mirrored > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["twisted_rings-24-5000", "twisted_rings-48-200"])
 def test_the_bispectrum_tells_twisted_rings_apart(name):
     """They share all moduli; a bispectrum holds the relative phases too."""

@@ -32,11 +32,13 @@ def test_how_much_is_cut_depends_on_the_turn():
     assert two.min() < 0.75 and two.max() > 0.9
 
 
+@pytest.mark.slow
 def test_no_turn_shows_in_the_latents(cropped):
     truth, codes = cropped
     assert leak(codes.z, truth) < 0.01
 
 
+@pytest.mark.slow
 def test_folds_are_right(cropped):
     truth, codes = cropped
     assert np.mean(codes.fold == truth.fold) > 0.9

@@ -103,6 +103,7 @@ def test_symmetry_scores(kind, background):
     np.testing.assert_allclose(found.mirror, want.mirror, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_sizes_of_models():
     with elsewhere():
         (found,) = latent_dims(np.tile(SCAN.frames, (2, 1, 1)), (1,), **OPTIONS, device="meta")

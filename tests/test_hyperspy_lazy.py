@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import dask
 import dask.array as da
@@ -13,6 +12,7 @@ import hyperspy_scans as scans
 import numpy as np
 import py4DSTEM
 import pytest
+from cluster_tasks import Noted, die_once, report
 from dask.distributed import Client, LocalCluster
 from estimators import assert_same_codes
 from hyperspy.signals import Signal2D
@@ -184,12 +184,7 @@ def client(cluster):
         yield client
 
 
-def report(patterns, folder):
-    """Leave the worker's number of this process, and pass the patterns on."""
-    (Path(folder) / str(os.getpid())).touch()
-    return patterns
-
-
+@pytest.mark.slow
 @pytest.mark.usefixtures("client")
 def test_a_cluster_gives_the_codes_of_one_process(data, eager, tmp_path):
     signal = lazy_scan(data, CHUNKS["tiles"])
@@ -207,24 +202,7 @@ def test_a_cluster_gives_the_codes_of_one_process(data, eager, tmp_path):
     assert os.getpid() not in ran_on
 
 
-class Noted(Encoder):
-    """An encoder that leaves a note wherever it is unpacked."""
-
-    def __init__(self, encoder, folder):
-        vars(self).update(vars(encoder))
-        self.folder = folder
-
-    def __reduce__(self):
-        return _noted, (Encoder.__reduce__(self), self.folder)
-
-
-def _noted(recipe, folder):
-    with open(Path(folder) / str(os.getpid()), "a", encoding="ascii") as file:
-        file.write("unpacked\n")
-    make, arguments = recipe
-    return Noted(make(*arguments), folder)
-
-
+@pytest.mark.slow
 def test_the_model_is_sent_once_to_each_worker(client, data, eager, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "py4dstem_rrvae.estimator.Encoder", lambda *args: Noted(Encoder(*args), str(tmp_path))
@@ -239,14 +217,7 @@ def test_the_model_is_sent_once_to_each_worker(client, data, eager, tmp_path, mo
     assert {notes[worker] for worker in workers} == {1}, notes
 
 
-def die_once(patterns, marker, block_info=None):
-    """Kill the worker half way, the first time."""
-    if block_info[0]["chunk-location"][:2] == (1, 1) and not os.path.exists(marker):
-        Path(marker).touch()
-        os._exit(1)
-    return patterns
-
-
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing_but_time(client, data, eager, tmp_path):
     before = set(client.run(os.getpid).values())
     marker = tmp_path / "killed"
@@ -282,6 +253,7 @@ def test_an_encoder_pickles_without_its_operators(data):
     assert seen and seen[0] < 2e6
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("client")
 def test_progress_is_shown_on_threads_and_on_a_cluster(data, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)

@@ -71,6 +71,7 @@ def test_detector_axes_that_cannot_be_used(data):
     assert hyperspy.frames(mended).detector_shape == DETECTOR
 
 
+@pytest.mark.slow
 def test_compare_says_what_to_install():
     program = """
 import sys

@@ -289,6 +289,7 @@ def test_importing_the_package_imports_nothing_heavy():
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_training_does_not_import_torch_s_compiler():
     # That takes a second of a training of six.
     done = run(
@@ -300,6 +301,7 @@ def test_training_does_not_import_torch_s_compiler():
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "order", ["import py4DSTEM, py4dstem_rrvae", "import py4dstem_rrvae, py4DSTEM"]
 )

@@ -20,9 +20,10 @@ QUICK = TRAIN | {"max_epochs": 2, "batch_size": 32}
 def compared():
     """Sizes of a set with two independent deformations; leave them as they are."""
     frames = synthetic.two_deformations(700, size=20, counts=5000)[0].frames
-    return latent_dims(frames, (1, 2, 3), **TRAIN | {"max_epochs": 25, "batch_size": 32})
+    return latent_dims(frames, (1, 2, 3), **TRAIN | {"max_epochs": 16, "batch_size": 32})
 
 
+@pytest.mark.slow
 def test_two_deformations_take_two_latents(compared):
     assert enough(compared).latent_dim == 2
     rise, error = compared[1].gain(compared[0])
@@ -31,6 +32,7 @@ def test_two_deformations_take_two_latents(compared):
     assert beyond < 0.1 * rise
 
 
+@pytest.mark.slow
 def test_what_is_reported(compared):
     for dim, one in enumerate(compared, 1):
         assert (one.latent_dim, len(one.kl), len(one.collapsed)) == (dim, dim, dim)
@@ -94,6 +96,7 @@ def test_enough_is_the_smallest_that_none_beats():
     assert enough([result(1, 0), result(2, 9, live=1)]).latent_dim == 1
 
 
+@pytest.mark.slow
 def test_the_figure_shows_every_size_and_latent(compared):
     figure = latent_dims_figure(compared, title="two")
     rise, worth = figure.axes

@@ -57,6 +57,7 @@ def test_training_sees_the_decoder_as_it_is(trained):
     assert not torch.allclose(seen, trained_on, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_angles_at_few_counts_are_better_without_it():
     draw = {"size": 32, "counts": 100, "orders": (1, 2, 3)}
     options = {"background": "mean", "max_epochs": 20, "progress": False, "device": "cpu"}

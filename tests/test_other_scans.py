@@ -11,12 +11,10 @@ Q_SIZE = 0.021
 
 
 @pytest.fixture(scope="module")
-def fine():
+def fine(on_camera):
     """Frames of 48 x 48 pixels with a size in q, a model of such, and its codes."""
-    lobes, unseen = (synthetic.lobes(n, counts=4000, random_state=n) for n in (600, 300))
-    geometry = {"center": (23.5, 23.5), "matrix": Q_SIZE * np.eye(2), "q_units": "A^-1"}
-    estimator = RRVAE(**LEARNED).fit(Frames(lobes.frames, **geometry))
-    return unseen.frames, estimator, estimator.encode(Frames(unseen.frames, **geometry))
+    truth, _ = recorded("48 pixels", 300, 1)
+    return truth.frames, *on_camera("48 pixels")
 
 
 def binned(frames):
@@ -115,10 +113,10 @@ def on_camera():
     ("trained", "other"),
     [
         ("48 pixels", "96 pixels"),
-        ("96 pixels", "48 pixels"),
+        pytest.param("96 pixels", "48 pixels", marks=pytest.mark.slow),
         ("48 pixels", "camera length x 1.25"),
         ("48 pixels", "camera length / 1.25"),
-        ("96 pixels", "camera length / 1.25"),
+        pytest.param("96 pixels", "camera length / 1.25", marks=pytest.mark.slow),
     ],
 )
 def test_codes_of_another_camera_agree(trained, other, on_camera):

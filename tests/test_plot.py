@@ -176,6 +176,7 @@ def test_colour_bars_carry_units():
     assert labels["z1"] == ""
 
 
+@pytest.mark.slow
 def test_pyplot_is_left_alone(tmp_path):
     code = (
         "import sys, numpy as np\n"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The polar operator: doses are kept, turns become shifts, geometry and masks are obeyed."""
 
+import functools
 import math
 
 import numpy as np
@@ -341,6 +342,7 @@ def test_circle_fits_the_narrower_side_of_unequal_pixels():
     assert geometry.inscribed_radius() == pytest.approx(0.1 * 19.5)
 
 
+@functools.cache
 def known_turn_errors(to_polar, size, counts):
     """Angle error over its Cramer-Rao bound where everything but the turn is known."""
     truth = synthetic.lobes(400, size=size, counts=counts, random_state=3)

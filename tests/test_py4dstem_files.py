@@ -73,6 +73,7 @@ def saved(cube, folder):
     return folder / "scan.h5"
 
 
+@pytest.mark.slow
 def test_the_host_alone_reads_every_map(cube, tmp_path):
     path = saved(cube, tmp_path)
     done = subprocess.run(

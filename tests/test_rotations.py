@@ -19,9 +19,12 @@ def test_broad_lobes_take_no_more_than_their_harmonics():
     assert needed("PCA", PATTERNS["three broad lobes"], 12) <= 4
 
 
-SPOT = pytest.mark.xfail(
-    reason="a latent is kept from a repeatability of 0.2 on, which one spot turned on pixels has"
-)
+SPOT = [
+    pytest.mark.slow,
+    pytest.mark.xfail(
+        reason="a latent is kept from a repeatability of 0.2, which one spot turned on pixels has"
+    ),
+]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,7 @@ def test_the_model_needs_no_latent_for_it(name):
     assert own.explained > 0.85
 
 
+@pytest.mark.slow
 def test_a_turn_moves_components_and_no_latents():
     turned = answers(n=500, size=24)
     assert turned["PCA"].shape == turned["NMF"].shape == (12, 12)

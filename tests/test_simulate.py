@@ -153,6 +153,7 @@ def test_field_of_an_atom_deflects_towards_it():
     assert col > 5 * abs(row)
 
 
+@pytest.mark.slow
 def test_dark_field_finds_the_defects_where_the_truth_puts_them():
     case = CASES["graphene"]
     quick = replace(case.microscope, source_fwhm=0.0, phonon_configurations=1)

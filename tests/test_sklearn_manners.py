@@ -108,7 +108,7 @@ def test_rows_are_counted_and_the_count_is_kept(few, tmp_path):
     assert not hasattr(RRVAE.load(tmp_path / "frames"), "n_features_in_")
 
 
-@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("parts", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_seed_that_was_drawn_is_kept_and_trains_the_same_again(few, parts, tmp_path):
     options = QUICK | {"random_state": None}
     one = RRVAE(**options)

@@ -339,7 +339,7 @@ def test_repeatability_is_the_r2_between_two_noise_draws(counts):
     rng = np.random.default_rng(0)
     drawn = [rng.poisson(exact) for _ in range(3)]
     first, one, two = (stabilised(frames, like=drawn[0]) for frames in drawn)
-    schedule = Schedule(max_epochs=30, batch_size=32, learning_rate=5e-3)
+    schedule = Schedule(max_epochs=15, batch_size=32, learning_rate=5e-3)
     model, history = run(split(first, seeded()), schedule)
     settle_latents(model, one, history, seeded())
     one, two = model.infer(one).z, model.infer(two).z

@@ -154,20 +154,26 @@ class LatentModel(nn.Module):
         mean, log_variance = (torch.cat(p) for p in zip(*parts, strict=True))
         return mean, kl_divergence(mean, log_variance).mean(dim=0)
 
+    def z_std(self, log_variance: Tensor) -> Tensor:
+        """Standard deviations (B, d) that `infer` gives z, of the encoder's log-variances."""
+        return (0.5 * log_variance).exp() * self.spread
+
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, R, A)``."""
         raise NotImplementedError
 
     def halves(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Angles (2, B) of independent halves of ``x (B, R, A)``, and their standard deviations.
+        """Angles (2, k, B) of independent halves of ``x (B, R, A)``, and their standard deviations.
 
         With noise as strong as their own added to patterns, and the same taken off, they make two
         of twice the variance whose noise is independent (data fission; J. Leiner et al., J. Am.
         Stat. Assoc. 120, 2025). So widths are held against errors where no truth is known.
+        ``noise (k, B, R, A)`` is drawn k times.
         """
-        both = [self.infer(x + noise), self.infer(x - noise)]
-        std = torch.stack([half.angle_std for half in both])
-        return torch.stack([half.angle for half in both]), math.sqrt(2) * std
+        both = [[self.infer(half) for half in (x + one, x - one)] for one in noise]
+        angles = torch.stack([torch.stack([half.angle for half in pair]) for pair in both], dim=1)
+        std = torch.stack([torch.stack([half.angle_std for half in pair]) for pair in both], dim=1)
+        return angles, math.sqrt(2) * std
 
     def measure_fixed(self, x: Tensor) -> None:
         """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``.

@@ -217,7 +217,7 @@ class CoordinateRRVAE(LatentModel):
         std = (log_std[:, 0].exp() * self.angle_spread).clamp(max=widest)
         return Inference(
             z,
-            (log_std[:, 1:] * self.kept).exp() * self.spread,
+            self.z_std(2 * log_std[:, 1:] * self.kept),
             torch.where(undefined, math.nan, torch.remainder(theta, 2 * math.pi)),
             torch.where(undefined, widest, std),
             folds,

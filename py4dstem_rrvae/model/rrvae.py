@@ -357,6 +357,10 @@ class PolarRRVAE(LatentModel):
         sigma = self.noise_variance.sqrt()[:, None]
         self.fixed.copy_(sigma * evidence.fixed_pattern(self.background / sigma, turned / sigma))
 
+    def z_std(self, log_variance: Tensor) -> Tensor:
+        """As of `LatentModel`, within the widths that were fitted."""
+        return super().z_std(log_variance.clamp(*self.width_range))
+
     @torch.inference_mode()
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, R, A)``."""
@@ -380,18 +384,22 @@ class PolarRRVAE(LatentModel):
         # Quasi-likelihood (R. W. M. Wedderburn, Biometrika 61, 1974): what the model lacks of a
         # pattern is taken for noise.
         std = torch.minimum(std * self.angle_spread * error.clamp(min=1), widest)
-        log_variance = fit.log_variance.clamp(*self.width_range)
-        z_std = (0.5 * log_variance).exp() * self.spread
+        z_std = self.z_std(fit.log_variance)
         reliability = angle.reliability(fit.turned, folds, fit.theta)
         return Inference(fit.z, z_std, theta, std, folds, error, reliability, fit.handedness)
 
     @torch.no_grad()
     def halves(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """As of `LatentModel`; both halves are held against what the whole is decoded to."""
-        harmonics, folds = self.fit(x).harmonics, self.infer(x).fold
-        densities = [self.turn_density(half, harmonics) for half in (x + noise, x - noise)]
+        draws, shape = len(noise), noise.shape[:2]
+        harmonics = self.fit(x).harmonics.repeat(draws, 1, 1)
+        folds = self.infer(x).fold.repeat(draws)
+        densities = [
+            self.turn_density(half.flatten(0, 1), harmonics) for half in (x + noise, x - noise)
+        ]
         found = [angle.posterior(0.5 * one, folds, angle.mode(one)) for one in densities]
-        return torch.stack([of[0] for of in found]), torch.stack([of[1] for of in found])
+        angles, stds = (torch.stack(part) for part in zip(*found, strict=True))
+        return angles.unflatten(1, shape), stds.unflatten(1, shape)
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:

@@ -61,18 +61,18 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
         seen = model.infer(x)
         clean = model.expected(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
         again = redraw(clean, draws)
-        z = torch.stack([model.encode(one)[0] for one in again])
+        z = model.encode(torch.cat(again))[0].unflatten(0, (draws, len(x)))
         move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))
         # A width is asked of real patterns, which are not quite the model's: of both.
         moves += [move.flatten(0, 1)] * 2
         drawn.append(torch.cat([*again, x.repeat(draws, 1, 1)]))
         # A difference of draws has no part of what `redraw` blurs.
         noise = [(one - two) / math.sqrt(2) for one, two in pairwise([*again, again[0]])]
-        turns += [_apart(seen, *model.halves(x, one)) for one in noise]
+        turns.append(_apart(seen, *model.halves(x, torch.stack(noise))))
     redrawn, move, turn = torch.cat(drawn), torch.cat(moves), torch.cat(turns)
     if len(move) >= FEWEST:
         model.refit_widths(redrawn, move.square())
-        width = torch.cat([model.infer(part).z_std for part in redrawn.split(512)])
+        width = torch.cat([model.z_std(model.encode(x)[1]) for x in redrawn.split(512)])
         relative = move.abs() / width.clamp(min=1e-12)
         spread = torch.stack([_factor(one) for one in relative.unbind(dim=1)])
         model.spread.copy_(torch.where(model.kept.cpu() > 0, spread, 1.0))
@@ -102,7 +102,7 @@ def _factor(deviation: Tensor) -> Tensor:
 
 
 def _apart(seen: Inference, halves: Tensor, stds: Tensor) -> Tensor:
-    """By how many standard deviations the angles (2, n) of halves differ, where both have one."""
+    """By how many standard deviations the angles (2, k, B) of halves differ, if both have one."""
     defined = (seen.fold > 0) & halves.isfinite().all(dim=0)
     period = 2 * math.pi / seen.fold
     distance = torch.remainder(halves[0] - halves[1] + period / 2, period) - period / 2
