@@ -181,7 +181,7 @@ def half_vacuum(turn, counts=1e6):
 @pytest.mark.parametrize("turn", ["one", "random"])
 def test_vacuum_beside_an_object_has_no_angle(turn):
     frames, vacuum = half_vacuum(turn)
-    estimator = RRVAE(random_state=0, progress=False, device="cpu", max_epochs=15)
+    estimator = RRVAE(random_state=0, progress=False, device="cpu", max_epochs=30)
     codes = estimator.fit(frames).encode(frames)
     assert np.mean(codes.fold[vacuum] == 0) >= 0.98
     assert np.isnan(codes.angle[vacuum]).mean() >= 0.98

@@ -80,6 +80,7 @@ def test_a_camera_that_cannot_be_is_refused(option, message):
         RRVAE(**option, **ONE_THREAD).fit(frames)
 
 
+@pytest.mark.slow
 def test_patterns_without_noise_give_latents_and_a_warning():
     grains = synthetic.polycrystal(grains=3, random_state=0)
     rng = np.random.default_rng(0)
@@ -92,7 +93,7 @@ def test_patterns_without_noise_give_latents_and_a_warning():
         patterns += np.exp(-distance / 4) * (width[:, None, None] if k % 2 else 1.0)
     patterns /= patterns.sum(axis=(1, 2), keepdims=True)
     with pytest.warns(UserWarning, match="no counting noise"):
-        model = RRVAE(max_epochs=30, **ONE_THREAD).fit(patterns)
+        model = RRVAE(**ONE_THREAD).fit(patterns)
     assert model.response_.noise_free
     assert not model.history_.collapsed[0]
     codes = model.encode(patterns)
