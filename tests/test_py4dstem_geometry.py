@@ -43,7 +43,18 @@ def test_ten_degrees_more_move_com_and_angle_by_ten_degrees(cube):
     assert np.degrees(np.angle(np.exp(1j * (moved - angle)).mean())) == pytest.approx(10, abs=1)
 
 
-@pytest.mark.parametrize(("rotation", "flip"), [(0.0, True), (25.0, False), (-140.0, True)])
+@pytest.mark.parametrize(
+    ("rotation", "flip"),
+    [
+        (0.0, True),
+        (25.0, False),
+        (-140.0, True),
+        *(
+            pytest.param(*frame, marks=pytest.mark.slow)
+            for frame in ((0.0, False), (25.0, True), (-140.0, False))
+        ),
+    ],
+)
 def test_com_and_angle_share_the_scan_s_frame(rotation, flip):
     cube = calibrate(py4DSTEM.DataCube(np.zeros((*SCAN, *DETECTOR), np.uint16)))
     cube.calibration.set_QR_rotflip_degrees((rotation, flip))
