@@ -92,6 +92,14 @@ def test_hands_scores_and_angles_without_jumps_are_drawn_where_there_are_any():
     assert len(ranges | {panels["mirror score"].images[0].get_clim()}) == 1
 
 
+@pytest.mark.parametrize(("median", "drawn"), [(0.1, True), (0.6, False)])
+def test_reliability_is_drawn_where_angles_are_doubtful(median, drawn):
+    values = np.full(SCAN, median)
+    values[0] = 0  # no angle there
+    maps = some_maps() | {"angle_reliability": LatentMap("angle_reliability", values, "", None, "")}
+    assert ("reliability of the angle" in draw(maps)) is drawn
+
+
 def test_latents_are_drawn_alone_and_in_numerical_order():
     maps = {f"z{k}": LatentMap(f"z{k}", np.ones(SCAN), "", None, "") for k in (10, 9, 1)}
     assert list(draw(maps)) == ["z1", "z9", "z10"]

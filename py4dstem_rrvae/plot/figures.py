@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..maps import LatentMap
+from ..training.angle_steps import NEARLY
 from .colours import CYCLE
 from .panels import SYMBOLS, between, cyclic, folds, limits_of, scale_bar, sequential
 
@@ -39,7 +40,7 @@ def maps_figure(
         with ``fold``, ``angle_reliability``, ``angle_smoothed``, ``angle_unwrapped``,
         ``handedness``, ``error``, ``anomaly``, ``rotation_2``, ``rotation_3``, ``rotation_4``,
         ``rotation_6`` (the turns of crystals), ``mirror_score`` and ``mirror_axis``; each 2-D of
-        one shape. Other names are not drawn.
+        one shape. Other names are not drawn, nor is the reliability where most angles are reliable.
     pixel_size, units
         Distance between neighbouring positions, along a row where the two differ.
     title
@@ -116,7 +117,9 @@ def map_panels(
             panels[label] = partial(cyclic, angle.values * fold)
     if "angle_reliability" in maps:
         reliability = maps["angle_reliability"].values
-        panels["reliability of the angle"] = partial(between, reliability, (0, 1), "cividis")
+        known = reliability[reliability > 0]
+        if known.size and np.median(known) < NEARLY:
+            panels["reliability of the angle"] = partial(between, reliability, (0, 1), "cividis")
     if "angle_unwrapped" in maps:
         turned = maps["angle_unwrapped"]
         panels["unwrapped angle"] = partial(sequential, turned.values, turned.units, "viridis")
@@ -177,9 +180,8 @@ def profiles_figure(
     ValueError
         If there is nothing to draw, or the maps are not 1-D of the positions' length.
     """
-    known = ("com_x", "com_y", *_latents(maps), "angle", "angle_smoothed", "angle_reliability")
-    known = (*known, "fold", "handedness", "error", "anomaly")
-    known = (*known, *(f"rotation_{n}" for n in (2, 3, 4, 6)), "mirror_score")
+    known = ("com_x", "com_y", *_latents(maps), "angle", "angle_smoothed", "fold", "handedness")
+    known = (*known, "error", "anomaly", *(f"rotation_{n}" for n in (2, 3, 4, 6)), "mirror_score")
     names = [name for name in known if name in maps]
     wrong = {maps[name].values.shape for name in names} - {positions.shape}
     if not names or wrong:
