@@ -206,11 +206,12 @@ def map_figure(case: Case, codes: Codes) -> Figure:
             extent=(0, width, height, 0),
         )
         for label, (row, col) in zip(case.labels, (case.defects + 0.5) * case.step, strict=True):
-            ax.add_patch(_circle(col, row))
+            circle = _circle(col, row)
+            ax.add_patch(circle)
             ax.annotate(
                 {"V": "vacancy", "S": "Si"}[label],
-                (col, row),
-                (0, 22),
+                (col, row - circle.radius),
+                (0, 3),
                 textcoords="offset points",
                 color="white",
                 ha="center",
