@@ -68,9 +68,13 @@ def test_what_looks_like_grains_is_said_to_be_none(seed):
 
 @pytest.mark.slow
 def test_seeds_agree_on_what_is_reliable():
-    one, other = (seen(seed)[0].angle_reliability for seed in (0, 1))
-    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.7
-    assert abs(np.median(one) - np.median(other)) < 0.05
+    one, other = (seen(seed)[0] for seed in (0, 1))
+    # Reliabilities of an angle that is known modulo another turn are others.
+    both = (one.fold == 1) & (other.fold == 1)
+    assert both.mean() > 0.9
+    pair = [codes.angle_reliability[both] for codes in (one, other)]
+    assert np.corrcoef(*pair)[0, 1] > 0.85
+    assert abs(np.median(pair[0]) - np.median(pair[1])) < 0.05
 
 
 @pytest.mark.slow
@@ -116,9 +120,18 @@ def test_steps_of_any_symmetry_and_zero(step, offset):
         [inference(np.full(40, 1.0))],
         [inference(np.where(np.arange(40) < 2, 1.0, 1.0 + np.pi / 2))],
         [inference(np.full(40, 1.0), fold=4)],
+        [inference(np.full(40, 1.0)), inference(np.full(20, 1.0 + np.pi / 2), reliability=1.0)],
         [inference(np.full(40, np.nan), fold=0)],
     ],
-    ids=["reliable", "any angle", "one angle", "a few others", "known modulo the step", "none"],
+    ids=[
+        "reliable",
+        "any angle",
+        "one angle",
+        "a few others",
+        "known modulo the step",
+        "others are sure",
+        "none",
+    ],
 )
 def test_no_steps(parts):
     assert angle_steps(parts) is None

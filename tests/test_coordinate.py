@@ -228,11 +228,12 @@ def test_the_fold_is_that_of_decoded_and_data(number):
     clean = model.expected(torch.zeros(20, DIM), theta)
     torch.manual_seed(1)
     residual = torch.randn(clean.shape)
-    folds = model._fold(torch.zeros(20, DIM), theta, residual)
+    folds, _ = model._fold(torch.zeros(20, DIM), theta, residual)
     assert folds.tolist() == [number] * 20
     # Data without the lobes: what is decoded then stays in the residual, with the other sign.
     absent = clean.mean(dim=0) - clean + residual
-    assert model._fold(torch.zeros(20, DIM), theta, absent).tolist() == [0] * 20
+    folds, reliability = model._fold(torch.zeros(20, DIM), theta, absent)
+    assert folds.tolist() == reliability.tolist() == [0] * 20
 
 
 def test_square_bins_lie_in_no_rings_and_are_not_made_even():

@@ -42,7 +42,7 @@ class Steps:
 
 
 def angle_steps(parts: Sequence[Inference]) -> Steps | None:
-    """Symmetry by whose turns the angles differ, where patterns nearly have it; else None."""
+    """Symmetry by whose turns angles differ, of patterns that nearly have it; else None."""
     folds, theta, reliability = (
         torch.cat([getattr(part, name) for part in parts]).cpu()
         for name in ("fold", "angle", "reliability")
@@ -50,12 +50,12 @@ def angle_steps(parts: Sequence[Inference]) -> Steps | None:
     defined = folds > 0
     if not bool(defined.any()) or reliability[defined].median() > NEARLY:
         return None
-    theta, folds = theta[defined], folds[defined]
+    doubtful = defined & (reliability <= NEARLY)
+    theta, folds = theta[doubtful], folds[doubtful]
     for fold in CRYSTAL:
         mean = torch.exp(1j * fold * theta).mean()
         # Of patterns that have the symmetry, it leaves no choice.
-        broken = fold % folds == 0
-        broken &= folds < fold
+        broken = (fold % folds == 0) & (folds < fold)
         if mean.abs() < AGREE or not bool(broken.any()):
             continue
         turns = (theta[broken] * fold - torch.angle(mean)) / (2 * torch.pi)
