@@ -102,7 +102,7 @@ def writers(folder: Path) -> Iterator[Writer]:
     ]
 
     def figure(path: Path, version: int) -> None:
-        cli._draw(py4dstem.plot(cubes[version]), path)
+        cli._draw(py4dstem.plot(cubes[version]), path, overwrite=True)
 
     def model(path: Path, version: int) -> None:
         models[version].save(path)
