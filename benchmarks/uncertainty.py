@@ -49,7 +49,8 @@ class Deviations:
     """In units of the standard deviation that was claimed, with their sign."""
 
     z: Array  # (moves, d), about the mean over noise draws
-    angle: Array  # (moves,), about the truth, or the mean over noise draws
+    angle: Array  # (moves,), about the truth, or the mean over noise draws of one fold
+    undecided: Array  # (moves,), the same of patterns whose fold is not that of all their draws
     changed: float  # share of noise draws with another fold than most draws of their pattern
 
 
@@ -131,7 +132,8 @@ def deviations(
     """Of z and of the angle from their means over noise draws.
 
     Of the latents that were not switched off, and of the angle in the draws with the fold that most
-    draws of their pattern have. ``placed`` gives counts their geometry.
+    draws of their pattern have: of patterns where these are all, and of the others.
+    ``placed`` gives counts their geometry.
     """
     rng = np.random.default_rng(0)
     codes = [model.encode(placed(rng.poisson(expected))) for _ in range(draws)]
@@ -148,9 +150,14 @@ def deviations(
     turn = np.where(same, np.exp(1j * fold * np.nan_to_num(angle)), 0)
     mean = np.broadcast_to(turn.sum(axis=0), fold.shape)[same]
     off = np.angle(turn[same] / mean) / fold[same]
+    turns = less * off / angle_std[same]
+    one_fold = np.broadcast_to((fold == most).all(axis=0), fold.shape)[same]
     moves = less * (z - z.mean(axis=0)) / z_std
     return Deviations(
-        moves.reshape(fold.size, -1), less * off / angle_std[same], float(np.mean(fold != most))
+        moves.reshape(fold.size, -1),
+        turns[one_fold],
+        turns[~one_fold],
+        float(np.mean(fold != most)),
     )
 
 
@@ -209,7 +216,11 @@ def said(found: Deviations) -> dict[str, str]:
     """Coverage of each latent and of the angle, and how often the fold changed."""
     latents = dict(zip(("z1", "z2"), found.z.T, strict=False))
     rows = {name: covered(latents[name]) if name in latents else "off" for name in ("z1", "z2")}
-    rows["angle"] = covered(found.angle) if found.angle.size else "undefined"
+    for name, deviation in {
+        "angle": found.angle,
+        "where the fold changes": found.undecided,
+    }.items():
+        rows[name] = covered(deviation) if deviation.size else "none"
     return rows | {"fold changed, %": f"{100 * found.changed:.1f}"}
 
 
