@@ -146,6 +146,7 @@ def scored(counts, seed=0, **options):
     return truth, codes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [200, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_fold_is_right_from_few_counts_to_many(counts):
     truth, codes = scored(counts, max_epochs=30)
@@ -178,6 +179,7 @@ def half_vacuum(turn, counts=1e6):
     return rng.poisson(expected).reshape(24, 24, 32, 32), vacuum.reshape(24, 24)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", ["one", "random"])
 def test_vacuum_beside_an_object_has_no_angle(turn):
     frames, vacuum = half_vacuum(turn)

@@ -86,6 +86,7 @@ def test_a_perfect_lattice_has_no_such_place():
     assert anomaly(codes(z), neighbourhood=4)[near].max() > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("neighbourhood", [0, 2])
 def test_neither_collapsed_latents_nor_their_order_nor_their_scale_matter(neighbourhood):
     z = site_kinds()[:24, :25]

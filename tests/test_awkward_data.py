@@ -21,6 +21,7 @@ def small_unseen():
     return synthetic.lobes(300, size=24, counts=3000, random_state=1)
 
 
+@pytest.mark.slow
 def test_scaled_data_work(small, small_unseen):
     estimator = RRVAE(**LEARNED).fit(small.frames * 3.7)
     assert_classes_apart(estimator, small_unseen, small_unseen.frames * 3.7)
@@ -36,6 +37,7 @@ def test_background_subtracted_data_work(small, small_unseen):
     assert_classes_apart(RRVAE(**LEARNED).fit(subtracted(small, 0)), small_unseen, frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "intensity",
     ["sqrt", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("linear", "log"))],
@@ -94,6 +96,7 @@ def spoilt(frames, seed):
     return frames
 
 
+@pytest.mark.slow
 def test_hot_and_dead_pixels_work(small, small_unseen):
     estimator = RRVAE(**LEARNED | {"background": "auto"}).fit(spoilt(small.frames, 0))
     frames = spoilt(small_unseen.frames, 1)
@@ -103,6 +106,7 @@ def test_hot_and_dead_pixels_work(small, small_unseen):
 
 
 # With the others, tests of hot pixels and of masks tell the classes apart too.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "background",
     [*(pytest.param(one, marks=pytest.mark.slow) for one in ("auto", "mean")), "radial", None],

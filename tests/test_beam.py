@@ -45,6 +45,7 @@ def finder(frames):
     return BeamFinder.of(detector(), frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.3, 3, 100])
 @pytest.mark.parametrize("jitter", [0.0, 0.3, 2.0])
 def test_discs_are_found_as_well_as_counts_allow(level, jitter):
@@ -64,6 +65,7 @@ def test_rings_with_lobes_are_found_too():
     assert error < 1.1 * np.sqrt(shifts.variance.mean()) < 0.07
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [(2, 3, 6), (4, 6)])
 @pytest.mark.parametrize("mask", [None, STOP], ids=["whole", "beam stop"])
 @pytest.mark.parametrize("counts", [100, 1000, 10000])
@@ -184,6 +186,7 @@ def test_a_beam_a_quarter_off_the_middle_is_not():
         RRVAE(center=(13.5, 13.5), max_epochs=20, **QUICK).fit(frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [2.5, 5.0])
 @pytest.mark.parametrize("counts", [50, 3000])
 def test_a_centre_that_the_mean_pattern_contradicts_is_told(off, counts):

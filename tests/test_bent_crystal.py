@@ -53,6 +53,7 @@ def from_lattice(angle):
     return np.degrees(np.angle(turn / turn.mean()) / 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_looks_like_grains_is_said_to_be_none(seed):
     codes, said = seen(seed)

@@ -69,6 +69,7 @@ def test_centre_behind_a_masked_beam_stop(scene):
     assert np.median(found) < 0.3 * np.median(mass)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", ["in the data", "blurred, in the data"])
 @pytest.mark.parametrize("scene", centers.SCENES)
 def test_centre_behind_a_beam_stop_without_a_mask(scene, stop):

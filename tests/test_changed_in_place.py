@@ -52,6 +52,7 @@ def test_maps_of_a_cube_belong_to_it_after_it_was_read_again(tmp_path):
         again.rrvae.plot()
 
 
+@pytest.mark.slow
 def test_maps_of_a_signal_that_was_cropped_or_swapped_are_refused():
     for change in (
         lambda s: s.crop(0, 2, 8),

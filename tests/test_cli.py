@@ -141,6 +141,7 @@ def signal_file(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The NestedDirectoryStore is deprecated")
 @pytest.mark.parametrize(("ending", "host"), [("hspy", []), ("zspy", ["--host", "hyperspy"])])
 def test_fit_reads_and_writes_what_hyperspy_does(ending, host, signal_file, tmp_path, capsys):

@@ -149,6 +149,7 @@ def test_what_cannot_be_is_refused(few, options, says):
         RRVAE(**QUICK | options).fit(few)
 
 
+@pytest.mark.slow
 def test_on_a_data_cube(cube):
     import py4DSTEM
 

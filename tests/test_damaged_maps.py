@@ -61,6 +61,7 @@ SPOILS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SPOILS)
 @pytest.mark.parametrize("use", [py4dstem.plot, py4dstem.anomaly])
 def test_damaged_maps_of_a_cube_are_told(case, use, mapped, tmp_path):

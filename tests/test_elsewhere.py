@@ -46,6 +46,7 @@ def assert_same(found, want, atol=1e-4):
         np.testing.assert_allclose(one, other, atol=atol, rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "frames"), WAYS)
 def test_maps_are_those_of_the_processor(options, frames):
     options = OPTIONS | options

@@ -116,6 +116,7 @@ def test_types_of_codes(codes):
     assert all(getattr(codes, name).dtype == np.float64 for name in NAMES if name != "fold")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memmap", "h5py", "dask"])
 def test_any_array_gives_the_codes_of_numpy(kind, few, quick, tmp_path):
     scan = few.reshape(8, 10, 16, 16)
@@ -134,12 +135,14 @@ def test_any_array_gives_the_codes_of_numpy(kind, few, quick, tmp_path):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [">u2", "u1", "i4", "f4", ">f8"])
 def test_any_dtype_gives_the_same_codes(dtype, few, quick):
     values = few.astype(dtype)
     assert_same_codes(RRVAE(**QUICK).fit(values).encode(values), quick.encode(few))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
 def test_input_is_neither_changed_nor_need_be_writeable(dtype, few):
     values = few.astype(dtype)

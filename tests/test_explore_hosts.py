@@ -210,6 +210,7 @@ def test_widgets_that_are_missing_are_named(missing, monkeypatch, few):
     )
 
 
+@pytest.mark.slow
 def test_everybody_s_figures_stay_where_they_were():
     code = (
         "import matplotlib; matplotlib.use('svg'); import matplotlib.pyplot as plt, numpy as np\n"

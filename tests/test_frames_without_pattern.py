@@ -120,6 +120,7 @@ def test_frames_of_nan_were_never_recorded(lazy, truth):
     assert np.isfinite(model.encode(given).z).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lazy", [False, True])
 def test_nan_under_the_mask_is_not_looked_at(lazy, truth):
     frames = truth.frames.astype(np.float32)

@@ -125,6 +125,7 @@ def changed(value, path, new):
 MANY = [pytest.param(odd, marks=pytest.mark.slow) for odd in ODD[4:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ODD[:4] + MANY, ids=lambda odd: repr(odd)[:8])
 def test_odd_values_in_the_header_do_no_harm(odd, parts, few, tmp_path):
     header, tensors = parts
@@ -162,6 +163,7 @@ SPOILS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", SPOILS)
 def test_odd_tensors_do_no_harm(spoil, parts, few, tmp_path):
     header, tensors = parts
@@ -230,6 +232,7 @@ def huge(parts):
     yield known, tensors | {"model.weight": wide, "model.dof": wide[:, 0].contiguous()}
 
 
+@pytest.mark.slow
 def test_claims_of_size_take_no_memory(parts, tmp_path):
     paths = []
     for number, (header, tensors) in enumerate(huge(parts)):

@@ -31,6 +31,7 @@ def signal(lobes):
     return Signal2D(lobes.frames.reshape(*SCAN, 16, 16).astype("float32"))
 
 
+@pytest.mark.slow
 @eager_and_lazy
 def test_loadings_are_z_and_factors_are_decoded_patterns(lazy, signal, lobes):
     before = signal.data.copy()
@@ -60,6 +61,7 @@ def test_a_decoded_pattern_looks_like_the_data(signal, lobes):
         assert factor.sum() == pytest.approx(mean.sum(), rel=0.2)
 
 
+@pytest.mark.slow
 @eager_and_lazy
 def test_navigation_masks_are_the_host_s(lazy, signal):
     """NumPy masks are (x, y) and signals (y, x); True is left out."""
@@ -75,6 +77,7 @@ def test_navigation_masks_are_the_host_s(lazy, signal):
             np.testing.assert_array_equal(z[~out], kept.transform(signal.data[~out]))
 
 
+@pytest.mark.slow
 @eager_and_lazy
 def test_signal_masks_are_the_host_s(lazy, signal):
     out = np.zeros((16, 16), dtype=bool)
@@ -90,6 +93,7 @@ def test_signal_masks_are_the_host_s(lazy, signal):
     np.testing.assert_array_equal(np.isnan(factors).all(axis=0), out)
 
 
+@pytest.mark.slow
 def test_reprojection_encodes_what_was_left_out(signal):
     out = np.zeros(SCAN, dtype=bool)
     out[3] = True
@@ -101,6 +105,7 @@ def test_reprojection_encodes_what_was_left_out(signal):
     np.testing.assert_allclose(z, model.transform(signal.data), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["hspy", "zspy"])
 @pytest.mark.filterwarnings("ignore:The NestedDirectoryStore is deprecated")
 def test_results_survive_saving_and_can_be_clustered(ending, signal, lobes, tmp_path, caplog):
@@ -121,6 +126,7 @@ def test_results_survive_saving_and_can_be_clustered(ending, signal, lobes, tmp_
     assert accuracy(z, lobes.label) > 0.8
 
 
+@pytest.mark.slow
 def test_the_host_s_own_way_in_needs_two_words_more(signal, tmp_path, caplog):
     """As `docs/from_laptop_to_cluster.md` says."""
     signal.decomposition(algorithm=RRVAE(**LEARNED), print_info=False)
@@ -134,6 +140,7 @@ def test_the_host_s_own_way_in_needs_two_words_more(signal, tmp_path, caplog):
     np.testing.assert_array_equal(loaded.learning_results.factors, signal.learning_results.factors)
 
 
+@pytest.mark.slow
 def test_the_accessor_takes_geometry_and_masks_over(lobes):
     oblong = lobes.frames[:, :, 2:].reshape(*SCAN, 16, 14).astype("float32")
     signal = Signal2D(oblong)
@@ -156,6 +163,7 @@ def test_the_accessor_refuses_unequal_pixels(signal):
         signal.rrvae.decomposition(**QUICK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["2.2.0", "2.4.0.dev0", "2.4.1"])
 def test_lazy_signals_need_a_newer_host(version, signal, monkeypatch):
     monkeypatch.setattr(hyperspy, "__version__", version)

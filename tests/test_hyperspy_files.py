@@ -37,6 +37,7 @@ def assert_same_map(found, want):
     np.testing.assert_array_equal(np.asarray(found.data), want.data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["hspy", "zspy"])
 @pytest.mark.parametrize("lazy", [False, True])
 def test_maps_reopen_as_what_they_were(ending, lazy, maps, tmp_path):
@@ -49,6 +50,7 @@ def test_maps_reopen_as_what_they_were(ending, lazy, maps, tmp_path):
             assert_same_map(found, maps[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["hspy", "zspy"])
 def test_maps_reopen_without_this_package(ending, maps, tmp_path):
     path = tmp_path / f"z1.{ending}"
@@ -80,6 +82,7 @@ assert (found.data == np.load({str(tmp_path / "z1.npy")!r})).all()
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_loading_a_map_imports_the_package(maps, tmp_path):
     maps["z1"].save(tmp_path / "z1.hspy")
     program = f"""
@@ -102,6 +105,7 @@ def test_the_signal_type_is_registered(dimension, lazy):
     assert type(signal) is getattr(signals, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["hspy", "zspy"])
 def test_all_maps_in_one_file(ending, signal, maps, tmp_path):
     comparison = signal.rrvae.compare()
@@ -117,6 +121,7 @@ def test_all_maps_in_one_file(ending, signal, maps, tmp_path):
         assert_same_map(map_, together[name])
 
 
+@pytest.mark.slow
 def test_save_refuses(maps, tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.hspy, \.zspy; got maps\.h5"):
         hyperspy.save(maps, tmp_path / "maps.h5")
@@ -139,6 +144,7 @@ def test_read_gives_the_scan_of_a_file(lazy, signal, tmp_path):
     assert found.axes_manager.navigation_shape == (8, 6)
 
 
+@pytest.mark.slow
 def test_block_files_are_read_through_to_a_fit(tmp_path):
     """NanoMEGAS' format, of 8-bit patterns; its reader gives arrays that cannot be written."""
     data = (scans.counts_of(scans.turns())[..., :24] // 4).astype(np.uint8)
@@ -153,6 +159,7 @@ def test_block_files_are_read_through_to_a_fit(tmp_path):
         assert maps["z1"].axes_manager.signal_shape == (8, 6)
 
 
+@pytest.mark.slow
 def test_a_file_without_a_scan_is_refused(tmp_path):
     BaseSignal(np.ones((2, 3, 9, 10))).save(tmp_path / "bare.hspy")
     with pytest.raises(ValueError, match=r"4 signal axes \(signal\.transpose\(signal_axes=\(0, 1"):

@@ -67,6 +67,7 @@ class Counted:
         return self.values[index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", CHUNKS.values(), ids=list(CHUNKS))
 def test_lazy_equals_eager(chunks, data, eager):
     signal = lazy_scan(data, chunks)
@@ -78,6 +79,7 @@ def test_lazy_equals_eager(chunks, data, eager):
         np.testing.assert_allclose(map_.data, eager[name].data, rtol=2e-4, atol=2e-4, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("lazy_output", [None, False, True])
 def test_output_follows_the_input_unless_told(lazy, lazy_output, data, eager):
@@ -87,6 +89,7 @@ def test_output_follows_the_input_unless_told(lazy, lazy_output, data, eager):
     assert {map_._lazy for map_ in maps.values()} == {want}
 
 
+@pytest.mark.slow
 def test_encoding_reads_once_and_fitting_twice(data, eager):
     counted = Counted(data)
     array = da.from_array(counted, chunks=CHUNKS["tiles"], asarray=False, meta=data[:0])

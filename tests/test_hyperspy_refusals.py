@@ -20,6 +20,7 @@ def ragged():
     return BaseSignal(data, ragged=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [

@@ -255,6 +255,7 @@ def arrows(sources):
     }
 
 
+@pytest.mark.slow
 def test_no_modules_import_each_other():
     assert not circles(arrows(package_modules()))
     own = {

@@ -43,6 +43,7 @@ def test_a_new_estimator_keeps_what_it_has_learned():
     assert np.isfinite(model.encode(FRAMES).z).all()
 
 
+@pytest.mark.slow
 def test_a_fitted_estimator_stays_as_it_was(request):
     model = RRVAE(max_epochs=2, **OPTIONS).fit(FRAMES)
     before = model.encode(FRAMES).z
@@ -53,6 +54,7 @@ def test_a_fitted_estimator_stays_as_it_was(request):
     assert model.history_.stopped == "max_epochs"
 
 
+@pytest.mark.slow
 def test_earlier_maps_stay(request):
     cube = py4DSTEM.DataCube(FRAMES.reshape(20, 15, 24, 24))
     cube.calibration.set_origin((11.5, 11.5))

@@ -58,6 +58,7 @@ class Linear(LatentModel):
         return torch.distributions.Normal(self.slope * z, 1.0).log_prob(x)[:, 0], None
 
 
+@pytest.mark.slow
 def test_the_likelihood_is_the_marginal_one():
     x = torch.linspace(-4, 4, 9, dtype=torch.float64)[:, None]
     model = Linear(1, torch.ones(1, 1), torch.ones(1), torch.ones(()))

@@ -13,6 +13,7 @@ from py4dstem_rrvae.detector.transform import BinTransform
 from py4dstem_rrvae.model import evidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["counts", "sqrt"])
 def test_learned_noise_makes_the_turns_of_other_patterns_most_likely(kind):
     draw = {"size": 32, "counts": 300, "orders": (1, 2, 3)}

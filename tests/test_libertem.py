@@ -52,6 +52,7 @@ def assert_same(found, want, where=..., **tolerance):
         )
 
 
+@pytest.mark.slow
 def test_fit_is_that_of_the_array(inline, plain):
     maps = host.fit(inline, load(inline), center=CENTER, **OPTIONS)
     assert_same(maps.codes, plain.encode(SCAN))
@@ -108,6 +109,7 @@ def test_other_executors(name, plain):
         assert_same(host.codes(context.run_udf(load(context), udf)), plain.encode(SCAN))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shapes",
     [
@@ -124,12 +126,14 @@ def test_partitions_and_tiles_make_no_difference(inline, plain, shapes):
     assert_same(host.codes(found), plain.encode(SCAN))
 
 
+@pytest.mark.slow
 def test_a_partition_larger_than_a_batch(inline, plain, monkeypatch):
     monkeypatch.setattr(host, "MOST_PATTERNS", 7)
     maps = host.fit(inline, load(inline, num_partitions=2), center=CENTER, **OPTIONS)
     assert_same(maps.codes, plain.encode(SCAN))
 
 
+@pytest.mark.slow
 def test_a_file_whose_chunks_cut_the_patterns(inline, plain, tmp_path):
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file.create_dataset("data", data=SCAN, chunks=(3, 5, 7, 16))
@@ -148,6 +152,7 @@ def test_a_region_of_interest_is_all_that_is_read(inline, plain):
     assert (maps.codes.fold[~roi] == 0).all()
 
 
+@pytest.mark.slow
 def test_training_keeps_to_its_region(inline):
     roi = np.zeros((10, 12), dtype=bool)
     roi[:, :7] = True
@@ -157,6 +162,7 @@ def test_training_keeps_to_its_region(inline):
     assert np.isfinite(maps.codes.z).all()
 
 
+@pytest.mark.slow
 def test_a_beam_that_wanders(inline):
     roi = np.random.default_rng(0).uniform(size=(10, 12)) < 0.5
     maps = host.fit(inline, load(inline, num_partitions=7), center=ORIGINS, **OPTIONS)
@@ -178,6 +184,7 @@ def test_another_scan_from_a_file_of_the_model(inline, plain, tmp_path):
     assert_same(maps.codes, want)
 
 
+@pytest.mark.slow
 def test_handedness(inline):
     options = OPTIONS | {"mirror": True, "center": CENTER}
     maps = host.fit(inline, load(inline), **options)
@@ -209,6 +216,7 @@ def test_maps_fill_in_beside_what_else_is_run(inline, plain):
     assert seen == sorted(seen) and seen[0] < seen[-1] == 120
 
 
+@pytest.mark.slow
 def test_whatever_takes_frames_takes_them(inline):
     source = host.frames(inline, load(inline), center=CENTER)
     found, want = (describe(one, progress=False) for one in (source, Frames(SCAN, center=CENTER)))

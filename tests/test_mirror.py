@@ -113,6 +113,7 @@ def test_turns_and_other_mirrors_leave_z():
 # The likelihood
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2.0, 7.0], ids=["wide", "narrow"])
 @KINDS
 def test_marginal_likelihood_against_quadrature_over_both_hands(kind, scale):

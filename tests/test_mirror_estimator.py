@@ -118,6 +118,7 @@ def one_sided_twins(n, seed):
     return expected, rng.poisson(expected), hand, direction
 
 
+@pytest.mark.slow
 def test_zero_of_the_angle_is_the_centre_of_mass_for_both_hands():
     _, frames, _, _ = one_sided_twins(600, seed=0)
     expected, scan, hand, direction = one_sided_twins(300, seed=1)
@@ -177,6 +178,7 @@ def test_handedness_is_a_map_where_there_is_one(masked_model, quick, small):
     assert "handedness" not in latent_maps(quick.encode(small))
 
 
+@pytest.mark.slow
 def test_another_scan_has_its_own_background(twins):
     frames = twins.truth.frames.astype(float)
     added = np.zeros((24, 24))

@@ -109,6 +109,7 @@ def on_camera():
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trained", "other"),
     [

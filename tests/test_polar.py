@@ -378,6 +378,7 @@ def point_sampled(frames):
     return np.stack([map_coordinates(np.sqrt(f), place, order=1, output=float) for f in frames])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "counts"), [(48, 5000.0), (128, 1000.0)])
 def test_summing_counts_keeps_what_they_say_of_the_turn(size, counts):
     # A Gaussian error at the bound has a median of 0.6745 of it.

@@ -33,12 +33,14 @@ def writer(write):
     return power_cuts.Writer("numbers", "numbers.txt", write, np.loadtxt)
 
 
+@pytest.mark.slow
 def test_writers_beside_are_safe(tmp_path, capsys):
     assert power_cuts.row(writer(beside), tmp_path, 20, np.random.default_rng(0)) == 0
     counted = capsys.readouterr().out.split()
     assert int(counted[1]) > 5
 
 
+@pytest.mark.slow
 def test_the_judge_finds_writers_in_place(tmp_path, capsys):
     assert power_cuts.row(writer(in_place), tmp_path, 20, np.random.default_rng(0)) > 2
     assert "broken" in capsys.readouterr().out

@@ -140,6 +140,7 @@ def stored(kind, data, folder):
     return da.from_array(data, chunks=(4, 3, 10, 26))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["h5py", "memmap", "dask"])
 def test_data_that_are_not_in_memory_give_the_same_maps(kind, cube, patterns, tmp_path):
     other = calibrate(py4DSTEM.DataCube(stored(kind, patterns, tmp_path)))

@@ -23,6 +23,7 @@ from py4dstem_rrvae.adapters import py4dstem
 # Convention
 
 
+@pytest.mark.slow
 def test_ten_degrees_more_move_com_and_angle_by_ten_degrees(cube):
     turns = balanced_turns()
     cube.rrvae.fit(latent_dim=1, **LEARNED)
@@ -43,6 +44,7 @@ def test_ten_degrees_more_move_com_and_angle_by_ten_degrees(cube):
     assert np.degrees(np.angle(np.exp(1j * (moved - angle)).mean())) == pytest.approx(10, abs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rotation", "flip"),
     [
@@ -91,6 +93,7 @@ def test_the_geometry_is_the_host_s(cube, rotation, flip, ellipse):
     assert frames.q_units == "A^-1"
 
 
+@pytest.mark.slow
 def test_an_ellipse_becomes_round(patterns):
     stretch = np.array([[1.0, 0.15], [0.15, 0.8]])
     cube = calibrate(py4DSTEM.DataCube(counts_of(balanced_turns(), matrix=stretch)))
@@ -103,6 +106,7 @@ def test_an_ellipse_becomes_round(patterns):
     assert off_by(angle, balanced_turns()) < 5
 
 
+@pytest.mark.slow
 def test_a_wandering_beam_is_followed(cube, patterns):
     rows, cols = np.indices(SCAN)
     shift = np.stack([rows % 3 - 1, cols % 2], axis=-1)

@@ -24,6 +24,7 @@ def test_a_slant_of_the_disc_no_longer_pulls(stop):
     assert after.max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", ["none", "masked", "in the data"])
 @pytest.mark.parametrize("scene", centers.SCENES)
 def test_a_wrong_centre_is_put_right(scene, stop):
@@ -74,6 +75,7 @@ def off_centre(**options):
     return truth.frames, Frames(truth.frames, center=(16.8, 14.7))
 
 
+@pytest.mark.slow
 def test_estimator_refines_a_calibrated_centre_and_encodes_with_it():
     patterns, frames = off_centre()
     options = {"max_epochs": 2, "random_state": 0, "progress": False, "device": "cpu"}

@@ -28,6 +28,7 @@ def electrons(request):
     return drawn(*request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["<u2", ">f4"])
 def test_counts_are_counts(electrons, dtype):
     found = estimate_response(electrons.astype(dtype))
@@ -35,6 +36,7 @@ def test_counts_are_counts(electrons, dtype):
     assert found.source == "counted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unit", "dtype"), [(20, ">u4"), (20.3, "f4"), (0.01, "f8")])
 def test_multiples_of_counts(electrons, unit, dtype):
     found = estimate_response((electrons * unit).astype(dtype))
@@ -49,6 +51,7 @@ def test_read_out_noise_cut_off_at_zero(electrons):
     assert found.source == "estimated"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [0, 100])
 def test_pedestal(electrons, offset):
     found = estimate_response(recorded(electrons, 20, offset, 5, clipped=offset > 0))
@@ -57,6 +60,7 @@ def test_pedestal(electrons, offset):
     assert found.readout == pytest.approx(5, rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("offset", "readout"), [(0, 3), (100, 5)])
 def test_an_electron_in_two_hundred_pixels(offset, readout):
     found = estimate_response(recorded(drawn("folds", 96, 50, n=96), 20, offset, readout))
@@ -133,6 +137,7 @@ def grains(size, width, strain, n=192):
     return np.array(patterns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("strain", [0.003, 0.02])
 @pytest.mark.parametrize("width", [0.8, 1.5])
@@ -149,6 +154,7 @@ def test_expected_patterns_are_noise_free_and_counts_are_not(size, counts):
     assert not estimate_response(patterns.frames * 0.01).noise_free
 
 
+@pytest.mark.slow
 def test_what_is_given_is_kept(electrons):
     frames = recorded(electrons, 20, 100, 5)
     found = estimate_response(frames, gain=18.0)

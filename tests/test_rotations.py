@@ -27,6 +27,7 @@ SPOT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=SPOT) if n == "one spot" else n for n in PATTERNS]
 )

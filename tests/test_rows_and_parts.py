@@ -94,6 +94,7 @@ def test_parts_are_copied_and_of_one_shape(few):
         reservoir.add(np.ones((2, 8, 8)))
 
 
+@pytest.mark.slow
 def test_parts_after_a_use_begin_another_sample(few):
     estimator = RRVAE(**QUICK).partial_fit(few[:70])
     first = estimator.transform(few)

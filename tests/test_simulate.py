@@ -66,6 +66,7 @@ def disc_signal(simulation, lowest):
     return simulation.patterns[..., np.hypot(row, col) > lowest * aperture].sum(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_vacuum_is_one_electron_about_the_stated_centre(name):
     pattern = vacuum(name).astype(float)
@@ -83,6 +84,7 @@ def test_aperture_has_its_angle_on_the_detector(name):
     assert math.sqrt(disc / math.pi) * pixel == pytest.approx(microscope.semiangle, rel=0.02)
 
 
+@pytest.mark.slow
 def test_q_per_pixel_is_the_angle_over_the_wavelength():
     simulation = at(STILL, (0.0, 0.0))
     # 0.0486616 A is the relativistic wavelength at 60 kV.

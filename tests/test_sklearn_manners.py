@@ -73,12 +73,14 @@ def checks():
             yield pytest.param(estimator, check, id=name)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("estimator", "check"), [*checks()])
 def test_scikit_learn_s_own_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_in_a_pipeline_and_as_a_table_of_named_columns(few, quick):
     flat = few.reshape(len(few), -1)
     piped = make_pipeline(RRVAE(**QUICK), StandardScaler())
@@ -99,6 +101,7 @@ def test_what_is_fitted_says_so_also_in_parts(few):
     check_is_fitted(estimator)
 
 
+@pytest.mark.slow
 def test_rows_are_counted_and_the_count_is_kept(few, tmp_path):
     rows, frames = RRVAE(**QUICK).fit(few.reshape(len(few), -1)), RRVAE(**QUICK).fit(few)
     for estimator, name in ((rows, "rows"), (frames, "frames")):
@@ -108,6 +111,7 @@ def test_rows_are_counted_and_the_count_is_kept(few, tmp_path):
     assert not hasattr(RRVAE.load(tmp_path / "frames"), "n_features_in_")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_seed_that_was_drawn_is_kept_and_trains_the_same_again(few, parts, tmp_path):
     options = QUICK | {"random_state": None}

@@ -29,6 +29,7 @@ def test_standout_counts_robust_standard_deviations():
     assert standout(values, reference, target) == pytest.approx(7.0, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_nothing_stands_out_of_noise_whatever_the_number_of_features(d):
     reference, target = halves()
@@ -36,6 +37,7 @@ def test_nothing_stands_out_of_noise_whatever_the_number_of_features(d):
     assert standout(noise, reference, target) == pytest.approx(0.674, rel=0.2)
 
 
+@pytest.mark.slow
 def test_standout_does_not_depend_on_units_or_on_turning_the_features():
     reference, target = halves()
     features = np.random.default_rng(3).normal(size=(*reference.shape, 2))

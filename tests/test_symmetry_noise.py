@@ -26,6 +26,7 @@ from py4dstem_rrvae.symmetry.scores import symmetry
 BIASES = [(200, 0.06, 0.16), (1000, 0.015, 0.03), (5000, 0.01, 0.01), (1e5, 0.004, 0.004)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["angular", "pearson"])
 @pytest.mark.parametrize("patterns", [lobes, twisted])
 @pytest.mark.parametrize(("counts", "n_fold", "mirror"), BIASES)
@@ -57,6 +58,7 @@ def radial(width):
     return pattern / pattern.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", [radial(1e3), radial(8.0), radial(4.0)])
 @pytest.mark.parametrize("counts", [50, 1000, 1e4])
 def test_a_pattern_without_angular_structure_has_no_scores(pattern, counts):

@@ -28,6 +28,7 @@ def usual():
     return codes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting", [torch.no_grad, torch.inference_mode, nullcontext], ids=lambda s: s.__name__
 )

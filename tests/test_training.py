@@ -115,6 +115,7 @@ def test_weights_of_the_best_epoch_are_kept(halves):
     assert not model.training
 
 
+@pytest.mark.slow
 def test_added_noise_keeps_few_patterns_from_being_learned_by_heart(halves):
     schedule = Schedule(100, 8, 8e-3, beta2=0.99, rate="constant")
 
@@ -236,6 +237,7 @@ def test_training_takes_one_thread_and_gives_the_others_back(end, halves, monkey
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("background", ["auto", "mean", "radial", None])
 def test_a_fixed_background_is_the_one_it_starts_with(background, halves):
     model, _ = fit(halves, background)
@@ -253,6 +255,7 @@ def test_other_exceptions_are_not_swallowed(halves, monkeypatch):
         run(halves)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_weights_bit_for_bit(halves):
     (one, first), (same, second), (other, _) = (run(halves, seed=s) for s in (1, 1, 2))
     assert first == second
@@ -332,6 +335,7 @@ def test_a_latent_that_carries_nothing_is_switched_off_and_reported(learned, hal
     assert model.kept.tolist() == [1, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [5000.0, 60.0])
 def test_repeatability_is_the_r2_between_two_noise_draws(counts):
     # At a dose many times as high, a draw is its own expectation.

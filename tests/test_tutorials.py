@@ -118,6 +118,7 @@ def python(*words):
     )
 
 
+@pytest.mark.slow
 def test_run_fails_where_a_cell_raises_or_warns(tmp_path):
     for name in ("notebooks.py", "panels.py"):
         (tmp_path / name).write_text((TUTORIALS / name).read_text())

@@ -33,6 +33,7 @@ def expected_lobes(truth, counts):
     return synthetic._expected(shape, truth.frames.shape[-1], counts, truth.angle, *parameters)
 
 
+@pytest.mark.slow
 def test_z_std_covers_the_scatter_over_noise_draws(trained, unseen):
     found = deviations(trained, expected_lobes(unseen, 3000)[:60], 50)
     for deviation in (*found.z.T, found.angle):
@@ -80,6 +81,7 @@ def with_model(trained, model):
     return estimator
 
 
+@pytest.mark.slow
 def test_widths_are_fitted_pattern_by_pattern(trained, unseen):
     expected = expected_lobes(unseen, 3000)[:60]
     before = spoilt(trained)

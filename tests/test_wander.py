@@ -54,6 +54,7 @@ def test_a_sharp_disc_fills_its_bins_alike_wherever_the_beam_stands(frames, plac
     assert evened < 0.03 * plain
 
 
+@pytest.mark.slow
 def test_square_bins_too(frames, places):
     grid = SquareGrid.for_detector(DETECTOR, WANDER)
     plain = BinTransform(DETECTOR, grid, wander=WANDER)
@@ -178,6 +179,7 @@ def scan(n, seed, level=60.0, strength=0.12):
     return Frames(counts.reshape(-1, 4, SIZE, SIZE), center=places.reshape(-1, 4, 2)), turns, kind
 
 
+@pytest.mark.slow
 def test_sample_and_codes_are_evened_alike():
     frames, _, _ = scan(80, 0)
     drawn = draw(frames, 80, np.random.default_rng(0))
@@ -188,6 +190,7 @@ def test_sample_and_codes_are_evened_alike():
     assert (again - plain).abs().max() > 1
 
 
+@pytest.mark.slow
 def test_dask_and_a_saved_model_give_the_same_codes(tmp_path):
     frames, _, _ = scan(96, 0)
     lazy = Frames(da.from_array(frames.patterns, chunks=(5, 3, 30, -1)), center=frames.center)
