@@ -80,6 +80,7 @@ def test_a_missing_site_is_found_from_its_neighbourhood():
     assert np.median(score[near]) > np.quantile(score[~near], 0.99)
 
 
+@pytest.mark.slow
 def test_a_perfect_lattice_has_no_such_place():
     z, near = patch()
     assert anomaly(codes(lattice()), neighbourhood=4).max() < 3

@@ -128,6 +128,7 @@ def test_noise_alone_gives_no_latents_and_no_angle():
     np.testing.assert_allclose(found.angle_std, np.pi / np.sqrt(3), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_collapsed_latents_come_last_and_are_zero(small, small_unseen):
     estimator = RRVAE(**LEARNED | {"latent_dim": 6}).fit(small.frames)
     collapsed = np.array(estimator.history_.collapsed)

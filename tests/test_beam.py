@@ -179,6 +179,7 @@ def test_a_beam_near_a_corner_is_told(cropped):
         RRVAE(center=center, max_epochs=2, **QUICK).fit(frames)
 
 
+@pytest.mark.slow
 def test_a_beam_a_quarter_off_the_middle_is_not():
     frames = synthetic.lobes(300, size=48, counts=3000).frames[:, 10:, 10:]
     with warnings.catch_warnings():

@@ -255,6 +255,7 @@ def wandering(tmp_path_factory):
     return scan(0, "measured_silicon", n_bin=2, reduced=True, cache=tmp_path_factory.mktemp("scan"))
 
 
+@pytest.mark.slow
 def test_windows_of_a_scan_lie_about_the_beam(wandering):
     n, size, _ = wandering.train.shape
     assert n == wandering.at.kind.size and size % 2 == 1
@@ -266,6 +267,7 @@ def test_windows_of_a_scan_lie_about_the_beam(wandering):
         assert np.abs((com - wandering.center).mean(axis=0)).max() < 0.1
 
 
+@pytest.mark.slow
 def test_two_draws_of_a_scan_differ_by_noise_alone(wandering):
     deviation = wandering.fresh - wandering.expected
     assert (deviation**2).mean() == pytest.approx(wandering.expected.mean(), rel=0.05)
@@ -273,6 +275,7 @@ def test_two_draws_of_a_scan_differ_by_noise_alone(wandering):
     assert abs(np.mean(deviation * other)) < 0.02 * wandering.expected.mean()
 
 
+@pytest.mark.slow
 def test_figures_of_a_scan_know_the_truth_from_nothing(wandering):
     at, n = wandering.at, len(wandering.train)
     names = np.unique(at.kind)
@@ -288,6 +291,7 @@ def test_figures_of_a_scan_know_the_truth_from_nothing(wandering):
     assert bad["turn"] > 45 and "reconstruction" not in bad
 
 
+@pytest.mark.slow
 def test_a_scan_is_told_to_ours_with_its_geometry(wandering, monkeypatch):
     seen = []
     monkeypatch.setattr(RRVAE, "fit", lambda self, frames: seen.append(frames) or self)
@@ -298,6 +302,7 @@ def test_a_scan_is_told_to_ours_with_its_geometry(wandering, monkeypatch):
     np.testing.assert_allclose(seen[0].matrix, wandering.matrix)
 
 
+@pytest.mark.slow
 def test_com_and_dark_field_of_a_scan(wandering):
     """COM is that of the cases; dark field reaches less far, in the corners of the windows."""
     method = ComDarkField(wandering.train, wandering.geometry)
@@ -324,6 +329,7 @@ def test_com_and_dark_field_run_on_scans_alone():
     assert collect(jobs(["com-dark"], [SMALL], 1, 300, 2), None) == []
 
 
+@pytest.mark.slow
 def test_both_tables_of_scans_have_one_ari(wandering):
     z = np.random.default_rng(0).normal(size=(*wandering.at.kind.shape, 2))
     z[..., 0] += 3 * (wandering.at.kind == "C")

@@ -220,6 +220,7 @@ def test_pyxem_s_phase_is_the_negative_of_the_specimen_s():
 # Centre and units
 
 
+@pytest.mark.slow
 def test_centre_by_hand_and_from_a_beam_shift(signal):
     index = np.stack(np.meshgrid(np.linspace(10, 11, 6), np.linspace(12, 13, 8), indexing="ij"), -1)
     shift = pyxem.signals.BeamShift((np.array(DETECTOR) / 2 - index)[..., ::-1])

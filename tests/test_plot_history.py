@@ -35,6 +35,7 @@ def test_a_history_without_an_epoch_is_refused():
         history_figure(History())
 
 
+@pytest.mark.slow
 def test_both_hosts_have_it(few):
     import hyperspy.api as hs
 

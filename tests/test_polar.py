@@ -385,6 +385,7 @@ def test_summing_counts_keeps_what_they_say_of_the_turn(size, counts):
     assert np.median(known_turn_errors(summed, size, counts)) <= 0.85
 
 
+@pytest.mark.slow
 def test_point_sampling_loses_much_of_it_where_counts_are_few():
     point, bins = (known_turn_errors(f, 128, 1000.0) for f in (point_sampled, summed))
     assert np.median(point) > 1.4 * np.median(bins)

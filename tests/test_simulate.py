@@ -76,6 +76,7 @@ def test_vacuum_is_one_electron_about_the_stated_centre(name):
     np.testing.assert_allclose(found, detector.center, atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_aperture_has_its_angle_on_the_detector(name):
     microscope = CASES[name].microscope

@@ -205,6 +205,7 @@ def test_dask_and_a_saved_model_give_the_same_codes(tmp_path):
     np.testing.assert_array_equal(loaded.fitted_.mean.values, model.fitted_.mean.values)
 
 
+@pytest.mark.slow
 def test_part_of_the_scan_has_the_codes_it_had():
     frames, _, _ = scan(96, 0)
     model = RRVAE(max_epochs=2, random_state=0, progress=False).fit(frames)
