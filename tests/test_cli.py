@@ -143,7 +143,8 @@ def signal_file(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The NestedDirectoryStore is deprecated")
-@pytest.mark.parametrize(("ending", "host"), [("hspy", []), ("zspy", ["--host", "hyperspy"])])
+@pytest.mark.parametrize("ending", ["hspy", "zspy"])
+@pytest.mark.parametrize("host", [[], ["--host", "hyperspy"]])
 def test_fit_reads_and_writes_what_hyperspy_does(ending, host, signal_file, tmp_path, capsys):
     out, figure = tmp_path / f"maps.{ending}", tmp_path / "maps.png"
     quick = ["--latent-dim", "1", "--max-epochs", "1", "--device", "cpu"]

@@ -12,7 +12,7 @@ from py4dstem_rrvae.detector.center_refinement import (
     without_slant,
 )
 
-SEEDS = range(2)
+SEEDS = range(4)
 SLANTED = "disc, brighter on one side"
 
 
