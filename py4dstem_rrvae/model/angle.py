@@ -375,13 +375,13 @@ def reliability(log_likelihood: Tensor, folds: Tensor, angle: Tensor) -> Tensor:
     values = evaluate(turned, n)
     around = torch.cat([values[:, -1:], values, values[:, :1]], dim=-1)
     maximum = (values >= around[:, :-2]) & (values >= around[:, 2:])
-    others = values.masked_fill(~(maximum & _apart(n, angle.dtype, angle.device)[folds]), 0)
+    others = values.masked_fill(~(maximum & _elsewhere(n, angle.dtype, angle.device)[folds]), 0)
     reliable = 1 - others.amax(dim=-1) / values[:, 0].clamp(min=1e-9)
     return torch.where(folds == 0, torch.zeros_like(reliable), reliable.clamp(0, 1))
 
 
 @lru_cache(maxsize=8)
-def _apart(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _elsewhere(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Which of n angles are no symmetry-equivalent of 0, for every fold there is, (folds, n)."""
     with torch.inference_mode(False):
         offset = torch.arange(n, dtype=dtype, device=device) * (2 * math.pi / n)
