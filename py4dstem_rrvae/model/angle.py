@@ -385,8 +385,8 @@ def _elsewhere(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Which of n angles are no symmetry-equivalent of 0, for every fold there is, (folds, n)."""
     with torch.inference_mode(False):
         offset = torch.arange(n, dtype=dtype, device=device) * (2 * math.pi / n)
-        distance = _to_nearest(offset)
-    return distance.abs() > SAME
+        away = _to_nearest(offset).abs() > SAME
+    return away
 
 
 def _to_nearest(offset: Tensor) -> Tensor:
