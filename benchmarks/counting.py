@@ -58,7 +58,7 @@ class PoissonRRVAE(PolarRRVAE):
         mean, log_variance = self.encoder(2 * (x + 0.375).sqrt())
         return mean, log_variance
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, exponent: float = 1.0) -> Tensor:  # noqa: ARG002, all is kept
         """Harmonics of the log-rate."""
         return self._over_mean(self.decoder(z, self.scale))
 

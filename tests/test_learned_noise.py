@@ -2,6 +2,7 @@
 """What a decoder learned from noise is found on other patterns and taken out of the angle."""
 
 import copy
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,8 @@ def test_orders_keep_the_share_of_their_promise():
     assert (got[..., 2:] == 0).all()
     all_of_it = evidence.kept_share(harmonics, variance, torch.tensor(0.0))
     assert (all_of_it == 1).all()
+    half = harmonics * evidence.kept_share(harmonics, variance, torch.tensor(0.5), 0.5)
+    np.testing.assert_allclose(half[..., 1], math.sqrt(0.75) * harmonics[..., 1])
 
 
 def test_training_sees_the_decoder_as_it_is(trained):

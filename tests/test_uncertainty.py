@@ -254,23 +254,19 @@ def one_snapshot(name):
     return replace(case, microscope=replace(case.microscope, phonon_configurations=1))
 
 
-# Counts and trainings; those of graphene scatter by 0.01, and its angle is near the bound.
 SCENES = {
-    "twisted rings": (rings, 100_000, 2),
-    "graphene": (partial(simulated, one_snapshot("graphene")), 100_000, 4),
-    "wandering beam": (partial(simulated, one_snapshot("measured_silicon")), 200_000, 2),
+    "twisted rings": (rings, 100_000),
+    "graphene": (partial(simulated, one_snapshot("graphene")), 100_000),
+    "wandering beam": (partial(simulated, one_snapshot("measured_silicon")), 200_000),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES)
 def test_coverage_on_other_patterns(scene):
-    measured, counts, trainings = SCENES[scene]
-    angles = []
-    for seed in range(trainings):
+    measured, counts = SCENES[scene]
+    for seed in (0, 1):
         found = measured(counts, seed, 50)
         assert found.z.shape[1] >= 1
-        for latent in found.z.T:
-            np.testing.assert_allclose(coverage(latent, TWO), TWO, atol=0.06)
-        angles.append(coverage(found.angle, TWO))
-    np.testing.assert_allclose(np.mean(angles, axis=0), TWO, atol=0.06)
+        for deviation in (*found.z.T, found.angle):
+            np.testing.assert_allclose(coverage(deviation, TWO), TWO, atol=0.06)

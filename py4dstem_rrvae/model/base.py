@@ -148,6 +148,10 @@ class LatentModel(nn.Module):
         """
         raise NotImplementedError
 
+    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
+        """`expected` patterns as strong as true ones, for noise to be drawn on."""
+        return self.expected(z, theta, mirrored)
+
     def latent_summary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior means (n, d) and mean KL divergence per latent (d,) of ``x (n, R, A)``."""
         parts = [self.encode(b) for b in x.split(512)]

@@ -38,7 +38,7 @@ def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Te
     return 2 * overlap + angle.power(kept * harmonics)
 
 
-def kept_share(harmonics: Tensor, variance: Tensor, noise: Tensor) -> Tensor:
+def kept_share(harmonics: Tensor, variance: Tensor, noise: Tensor, exponent: float = 1.0) -> Tensor:
     """Share (..., 1, M) of each decoded order that it keeps of its promise.
 
     Noise in high orders is worth little energy and yet turns the peak of the likelihood: at 200
@@ -51,11 +51,14 @@ def kept_share(harmonics: Tensor, variance: Tensor, noise: Tensor) -> Tensor:
         Of the noise of each ring.
     noise : Tensor, shape ()
         Nats of an order that are noise.
+    exponent
+        Of the share: 1 for patterns that are nearest to the true ones, 1/2 for patterns whose
+        orders have the power of the true ones.
     """
     promised = angle.power(variance.rsqrt()[:, None] * harmonics)[..., None, :]
     share = (1 - noise / promised.clamp(min=1e-9)).clamp(min=0)
     share[..., 0] = 1
-    return share
+    return share**exponent
 
 
 def undirected(over_round: Tensor, over_fixed: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
     drawn, moves, turns = [], [], []
     for x in chosen.split(CHUNK):
         seen = model.infer(x)
-        clean = model.expected(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
+        clean = model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
         again = redraw(clean, draws)
         z = model.encode(torch.cat(again))[0].unflatten(0, (draws, len(x)))
         move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))
