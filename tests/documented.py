@@ -129,17 +129,17 @@ def given(tmp_path, monkeypatch, model_file):
 @pytest.fixture
 def quick(monkeypatch):
     """Training stops after some steps, unless the lines say how long it is to last."""
-    whole = RRVAE.fit
+    whole = RRVAE._train
 
-    def fit(self, frames, y=None):
+    def train(self, *args):
         asked = self.max_epochs
         self.max_epochs = asked or 20
         try:
-            return whole(self, frames, y)
+            return whole(self, *args)
         finally:
             self.max_epochs = asked
 
-    monkeypatch.setattr(RRVAE, "fit", fit)
+    monkeypatch.setattr(RRVAE, "_train", train)
 
 
 def run(block, names, page):

@@ -3,7 +3,7 @@
 
 import py4DSTEM
 import pytest
-from documented import SIDE, blocks, given, model_file, run  # noqa: F401
+from documented import SIDE, blocks, given, model_file, quick, run  # noqa: F401
 
 README = blocks("README.md")
 OWN_DATA = blocks("docs/own_data.md")
@@ -25,7 +25,9 @@ def test_there_are_blocks():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The NestedDirectoryStore")  # HyperSpy's own choice of store
 @pytest.mark.parametrize("block", BLOCKS, ids=["readme", "py4dstem", "hyperspy", "arrays", "more"])
-def test_lines_run(block, given):
+def test_lines_run(block, given, request):
+    if block not in README:
+        request.getfixturevalue("quick")
     if "import" not in block:
         block = f"import py4dstem_rrvae\n{block}"
     run(block, given, "README.md")
