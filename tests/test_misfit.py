@@ -69,14 +69,15 @@ def test_bars_grow_with_what_the_model_lacks_and_never_shrink(trained, unseen):
 def test_a_model_without_rings_keeps_its_bars():
     frames = np.random.default_rng(0).poisson(3.0, (60, 24, 24))
     model = RRVAE(architecture="coordinate", **COMMON | {"max_epochs": 1}).fit(frames)
-    assert widened(model, torch.rand(60, 24, 24)) == (pytest.approx([1, 1]), 1)
+    z, angle = widened(model, torch.rand(60, *model.fitted_.model.weight.shape))
+    assert (z == 1).all() and angle == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folds", "twisted rings"])
-@pytest.mark.parametrize("contrast", [0.1, 0.3])
-def test_angles_of_speckled_patterns_are_covered(kind, contrast, monkeypatch):
-    speckle = {"counts": 20_000, "contrast": contrast}
+@pytest.mark.parametrize(("counts", "contrast"), [(20_000, 0.1), (5_000, 0.3)])
+def test_angles_of_speckled_patterns_are_covered(kind, counts, contrast, monkeypatch):
+    speckle = {"counts": counts, "contrast": contrast}
     _, frames = speckled(kind, 1200, 0, **speckle)
     truth, fresh = speckled(kind, 600, 1000, **speckle)
 

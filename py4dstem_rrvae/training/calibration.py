@@ -84,7 +84,7 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
 def widen(model: LatentModel, held_out: Tensor) -> None:
     """Widen error bars to what the model's misfit moves z and the angle by, if noise moves less.
 
-    Two spreads that `calibrate` has set from counting noise grow where residuals, as `waved`, move
+    The spreads that `calibrate` has set from counting noise grow where residuals, as `waved`, move
     z and the angle farther. Where residuals are noise they do not, and the bars stay.
 
     Parameters
