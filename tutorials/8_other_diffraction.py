@@ -675,8 +675,8 @@ if folder:
 # The indexing program has fitted how the centre follows from the position.
 # </details>
 #
-# **3.** Two trainings on the far-field scan, with two seeds, give angles that are 10° apart, and the
-# error bar says 2°. Is the error bar wrong?
+# **3.** Two trainings on the far-field scan, with two seeds, give angles that are 10° apart, and
+# the error bar says 2°. Is the error bar wrong?
 #
 # <details><summary>Answer</summary>
 #
