@@ -21,14 +21,15 @@ class Codes:
     ----------
     z, z_std : ndarray, shape (..., d)
         Latents, without units, and the standard deviation by which noise moves them, as repeated
-        draws bear out. N(0, 1) is what is assumed of each pattern beforehand. A collapsed latent is
-        0 with standard deviation 1.
+        draws bear out, or what the model lacks of the scan's patterns, where that is more. N(0, 1)
+        is what is assumed of each pattern beforehand. A collapsed latent is 0 with standard
+        deviation 1.
     angle : ndarray, shape (...)
         Turn in radians in [0, 2 pi / fold), from the row axis towards the column axis; NaN where
         `fold` is 0.
     angle_std : ndarray, shape (...)
-        Its standard deviation in radians, as repeated noise draws bear out; ``pi / sqrt(3)``, that
-        of a uniform angle, where `fold` is 0.
+        Its standard deviation in radians, of noise or of what the model lacks likewise;
+        ``pi / sqrt(3)``, that of a uniform angle, where `fold` is 0.
     fold : ndarray of int, shape (...)
         Equal peaks of the angle's posterior: the angle is known modulo ``2 pi / fold``. 0 where
         the pattern has no angular structure above the noise beyond what is fixed to the detector.

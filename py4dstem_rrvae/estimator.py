@@ -40,7 +40,7 @@ from .scan.sampling import Drawn, Reservoir, affordable, draw
 from .threads import one_thread, torch_as_it_comes
 from .training.angle_steps import angle_steps
 from .training.angle_zero import angle_offset
-from .training.calibration import calibrate, redraw
+from .training.calibration import calibrate, redraw, widen
 from .training.defaults import MIN_PATTERNS, MIN_PIXELS, schedule_of
 from .training.fitted import Fitted
 from .training.loop import History, RateKind, fit_model, settle_latents, split
@@ -277,6 +277,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             detector = (model, transform, intensity, chance)
             model.measure_fixed(stabilised)
             calibrate(model, held_out, lambda x, draws: redraw(x, draws, *detector))
+            widen(model, held_out)
             parts = [model.infer(x) for x in stabilised.split(CHUNK)]
             steps = angle_steps(parts)
             geometry = (intensity, binner.grid, transform.weight)

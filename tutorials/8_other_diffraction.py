@@ -550,11 +550,12 @@ if folder:
 #
 # *What they do not show.* Near the middle the beam covers many spokes, and a fan of spokes is not
 # one direction: the angle stays the same, as if nothing turned. In the upper right corner there are
-# hardly any stripes, and the angle means nothing either. And 2° is ten times the error bar. That
-# holds the noise of the counts: how well the same place would repeat. It does not hold how the
-# zero of the angle moves from one kind of pattern to the next: which direction of a pattern with
-# one edge is "the same" as one of a pattern with three? About a fifth of the difference is of this
-# kind, as `z` foretells it. So read differences between *like* patterns to the error bar, and
+# hardly any stripes, and the angle means nothing either. Where spokes are wide, the error bar is
+# 2°, too. The counts alone would let the angle repeat to 0.2°; but much of a pattern is no stripe,
+# two latents do not hold it, and the bar says how far it pulls the angle. The bar does not hold how
+# the zero of the angle moves from one kind of pattern to the next: which direction of a pattern
+# with one edge is "the same" as one of a pattern with three? About a fifth of the difference is of
+# this kind, as `z` foretells it. So read differences between *like* patterns to the error bar, and
 # others to some degrees.
 #
 # ### Near field
@@ -647,7 +648,7 @@ if folder:
 # follows from the angles is where the first shadow shows it. `z1` tells the distance from it. Next
 # to the middle, spokes go in all directions, and the angle is undefined (black).
 #
-# *What the maps do not show:* 6° is far from the error bars, which hold the counting noise. A
+# *What the maps do not show:* 6° is four times the error bar, for the zero of the angle moves. A
 # shadow shows the star moved about on the detector. That is a shift, not a turn, and the model has
 # no shift: its latents must spell it out as so many different patterns, and two cannot do it all.
 #
@@ -674,14 +675,14 @@ if folder:
 # The indexing program has fitted how the centre follows from the position.
 # </details>
 #
-# **3.** In the far-field scan the error bar says 0.14°, and the angle is 2° off the azimuth. Is the
-# error bar wrong?
+# **3.** Two trainings on the far-field scan, with two seeds, give angles that are 10° apart, and
+# the error bar says 2°. Is the error bar wrong?
 #
 # <details><summary>Answer</summary>
 #
-# Not for what it is meant: record the same place again, and the angle should differ by 0.14°. The
-# difference from the azimuth is of another kind: patterns with other `z` have other zeros, and the
-# spokes under the beam are not parallel. Ask for differences between patterns with the same `z`.
+# Not among patterns that are alike: there the two differ by 0.6° (median). But patterns with other
+# `z` have other zeros, and each training chooses them anew. Ask for differences between patterns
+# with the same `z`.
 # </details>
 #
 # ## Check

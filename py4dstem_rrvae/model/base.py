@@ -166,6 +166,10 @@ class LatentModel(nn.Module):
         """Codes of ``x (B, R, A)``."""
         raise NotImplementedError
 
+    def residual(self, x: Tensor) -> Tensor | None:  # noqa: ARG002, asked where there are rings
+        """What is left of ``x (B, R, A)`` at the best turn; None where rows are no rings."""
+        return None
+
     def halves(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Angles (2, k, B) of independent halves of ``x (B, R, A)``, and their standard deviations.
 

@@ -16,8 +16,8 @@ class Inference:
     Attributes
     ----------
     z, z_std : Tensor, shape (B, d)
-        Mean of the approximate posterior, and by how much noise moves it: the posterior's standard
-        deviation times `LatentModel.spread`.
+        Mean of the approximate posterior, and by how much noise, or what the model lacks, moves it:
+        the posterior's standard deviation times `LatentModel.spread`.
     angle, angle_std : Tensor, shape (B,)
         Turn in radians and its standard deviation (`angle.posterior`, times `angle_spread`).
     fold : Tensor of int64, shape (B,)

@@ -398,6 +398,10 @@ class PolarRRVAE(LatentModel):
         reliability = angle.reliability(fit.turned, folds, fit.theta)
         return Inference(fit.z, z_std, theta, std, folds, error, reliability, fit.handedness)
 
+    def residual(self, x: Tensor) -> Tensor:
+        """What is left of ``x (B, R, A)`` at the best turn."""
+        return self.fit(x).residual
+
     @torch.no_grad()
     def halves(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """As of `LatentModel`; both halves are held against what the whole is decoded to."""

@@ -80,6 +80,56 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
         model.angle_spread.copy_(_factor(turn))
 
 
+@torch.no_grad()
+def widen(model: LatentModel, held_out: Tensor) -> None:
+    """Widen error bars to what the model's misfit moves z and the angle by, if noise moves less.
+
+    The spreads that `calibrate` has set from counting noise grow where residuals, as `waved`, move
+    z and the angle farther. Where residuals are noise they do not, and the bars stay.
+
+    Parameters
+    ----------
+    model
+        Calibrated; `spread` and `angle_spread` may grow.
+    held_out : Tensor, shape (n, R, A)
+        Patterns that were not trained on.
+    """
+    moves, turns = [], []
+    for x in held_out[:MOST].split(CHUNK):
+        seen, residual = model.infer(x), model.residual(x)
+        if residual is None:
+            return
+        waves = waved(residual)
+        clean = model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
+        above, below = (
+            model.encode((clean + sign * waves).flatten(0, 1))[0].unflatten(0, waves.shape[:2])
+            for sign in (1, -1)
+        )
+        moves.append((0.5 * (above - below).abs() / seen.z_std.clamp(min=1e-12)).flatten(0, 1))
+        turns.append(_apart(seen, *model.halves(x, waves)))
+    move, turn = torch.cat(moves), torch.cat(turns)
+    if len(move) >= FEWEST:
+        factor = torch.stack([_factor(one) for one in move.unbind(dim=1)]).clamp(min=1)
+        model.spread.mul_(torch.where(model.kept.cpu() > 0, factor, 1.0).to(model.spread))
+    if len(turn) >= FEWEST:
+        # The halves' widths have no part of `angle_spread`.
+        model.angle_spread.clamp_(min=_factor(turn).item())
+
+
+def waved(residual: Tensor) -> Tensor:
+    """``residual (B, R, A)`` times two waves with one period around the circle, (2, B, R, A).
+
+    At the best turn the pulls of all residuals on the angle cancel, so that they do not show how
+    strong these are. Under a slow wave they do not cancel, and neighbouring bins, whose misfit is
+    alike, still pull together; if they are independent noise, so is the product (dependent wild
+    bootstrap; X. Shao, J. Am. Stat. Assoc. 105, 2010).
+    """
+    n = residual.shape[-1]
+    around = torch.arange(n, dtype=residual.dtype, device=residual.device) * (2 * math.pi / n)
+    wave = math.sqrt(2) * torch.stack([around.cos(), around.sin()])
+    return wave[:, None, None] * residual
+
+
 def _factor(deviation: Tensor) -> Tensor:
     """By what to multiply standard deviations, of absolute deviations (n,) in units of them.
 
