@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hot and dead pixels, from the mean pattern of a scan; spikes of single frames."""
+"""Hot, dead and hanging pixels of a scan; spikes of single frames."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,14 @@ SIGNIFICANT = 8.0
 # A block or a line of pixels is dead where it never counts, though its rings count so many
 # electrons a pixel.
 EXPECTED = 100.0
+# Counts vary by their own root. A pixel that varies by less than this share of what others of the
+# same frames vary by, for as many counts, does not count electrons; so few frames show it.
+LEAST_LIVELY = 0.1
+FRAMES_TO_TELL = 8
+# Side of the neighbourhood whose median such a pixel is compared with.
+AROUND = 7
+# Frames at most that are looked at for it.
+MOST_FRAMES = 128
 # With more lone pixels than this share it is the pattern that has such spots.
 MOST_LONE = 0.05
 
@@ -42,6 +52,46 @@ def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     if lone.mean() > MOST_LONE:
         lone[:] = False
     found: Mask = lone | _silent(electrons, expected, kept)
+    return found
+
+
+def stuck(frames: NDArray[Any], kept: Mask) -> Mask:
+    """Kept pixels (H, W) with one value in all ``frames (n, H, W)``, which no dark pixel has.
+
+    The gap between two chips, a flag, a pixel that hangs or is always saturated.
+    """
+    if len(frames) < FRAMES_TO_TELL:
+        return np.zeros_like(kept)
+    same: Mask = kept & (frames == frames[0]).all(axis=0)
+    if not same.any() or same[kept].all():
+        return np.zeros_like(kept)
+    found: Mask = same & (frames[0] != frames[:, kept & ~same].min())
+    return found
+
+
+def lifeless(frames: NDArray[Any], dark: float, width: float, kept: Mask) -> Mask:
+    """Bright pixels (H, W), lone or in lines, that vary by far less than counts would.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (n, H, W)
+        With counting noise, in units of the detector.
+    dark, width
+        What a pixel without electrons reads, and how far off that may be.
+    kept
+        Pixels that a mask leaves.
+    """
+    if len(frames) < FRAMES_TO_TELL:
+        return np.zeros_like(kept)
+    some = frames[:: -(-len(frames) // MOST_FRAMES)].astype(np.float64)
+    mean, variance = some.mean(axis=0) - dark, some.var(axis=0)
+    varied: Mask = kept & (variance > 0) & (mean > width)
+    if not varied.any():
+        return np.zeros_like(kept)
+    usual = np.median(variance[varied] / mean[varied])
+    around = ndimage.median_filter(np.where(kept, mean, 0.0), AROUND, mode="mirror")
+    hot = varied & (mean > CONTRAST * np.maximum(around, width))
+    found: Mask = hot & (variance < LEAST_LIVELY * usual * mean)
     return found
 
 

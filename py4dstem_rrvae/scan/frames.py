@@ -33,6 +33,11 @@ MASKED_FRAMES = (
     "given as mask= (True = keep), others are filled first, with the mean of their neighbours say"
 )
 
+NO_ARRAY = (
+    "patterns must be one dense array of numbers, and those of a list must all have the same shape "
+    "(H, W); got a {} that NumPy cannot read as that"
+)
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -290,17 +295,15 @@ def readable(patterns: Any) -> tuple[Any, NDArray[np.bool_] | None]:
 
     Raises
     ------
+    TypeError
+        If they cannot be read as an array.
     ValueError
         If a masked array leaves out other pixels in other frames, the file behind the patterns is
         closed, or the number of patterns is unknown.
     """
     check_open(patterns)
-    if type(patterns).__module__.partition(".")[0] in ("torch", "xarray"):
-        # A DataArray's own array may be a dask one.
-        tensor = hasattr(patterns, "detach")
-        patterns = patterns.detach().cpu().numpy() if tensor else patterns.data
-    if not hasattr(patterns, "shape") or not hasattr(patterns, "dtype"):
-        patterns = patterns if isinstance(patterns, np.ma.MaskedArray) else np.asarray(patterns)
+    if not isinstance(patterns, np.ma.MaskedArray):
+        patterns = as_array(patterns)
     if any(np.isnan(n) for n in getattr(patterns, "shape", ())):
         raise ValueError("the number of patterns is unknown: call compute_chunk_sizes() first")
     if isinstance(getattr(patterns, "_meta", None), np.ma.MaskedArray):
@@ -312,6 +315,32 @@ def readable(patterns: Any) -> tuple[Any, NDArray[np.bool_] | None]:
     if (masked != masked[0]).any():
         raise ValueError(MASKED_FRAMES)
     return patterns.data, ~masked[0] if masked[0].any() else None
+
+
+def as_array(patterns: Any) -> Any:
+    """What has a shape and a dtype as it is, tensors and what has none as NumPy's array.
+
+    Raises
+    ------
+    TypeError
+        If that cannot be had.
+    """
+    library = type(patterns).__module__.partition(".")[0]
+    try:
+        if library == "torch":
+            return patterns.detach().cpu().numpy()
+        if library == "xarray":
+            # A DataArray's own array may be a dask one.
+            return patterns.data
+        plain = hasattr(patterns, "shape") and hasattr(patterns, "dtype")
+        if plain and not hasattr(patterns, "nnz") and not isinstance(patterns, np.matrix):
+            return patterns
+        array = np.asarray(patterns)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(NO_ARRAY.format(type(patterns).__name__)) from error
+    if not array.ndim:
+        raise TypeError(NO_ARRAY.format(type(patterns).__name__))
+    return array
 
 
 def _itself(patterns: NDArray[Any], _: Positions) -> NDArray[Any]:
@@ -336,7 +365,11 @@ def unflatten(patterns: Any, detector_shape: tuple[int, int] | None, mask: Array
     ValueError
         If the number of pixels is neither that of the detector nor of the kept ones.
     """
-    shape: tuple[int, ...] = tuple(getattr(patterns, "shape", ()))
+    if isinstance(patterns, Frames):
+        return patterns
+    if not isinstance(patterns, np.ma.MaskedArray):
+        patterns = as_array(patterns)
+    shape: tuple[int, ...] = tuple(patterns.shape)
     if len(shape) != 2 or shape == detector_shape:
         return patterns
     mask = None if mask is None or np.ndim(mask) != 2 else np.asarray(mask)
@@ -344,6 +377,9 @@ def unflatten(patterns: Any, detector_shape: tuple[int, int] | None, mask: Array
         side = math.isqrt(shape[1])
         detector_shape = (side, side) if mask is None else mask.shape  # type: ignore[assignment]
     height, width = detector_shape  # type: ignore[misc]
+    if not hasattr(patterns, "reshape"):
+        # A dataset in a file.
+        patterns = np.asarray(patterns)
     if shape[1] == height * width:
         return patterns.reshape(-1, height, width)
     if mask is not None and shape[1] == np.count_nonzero(mask):
