@@ -492,7 +492,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             If it is no model file of this package, or damaged.
         """
-        parameters, fitted, history = model_file.load(path)
+        with torch_as_it_comes():
+            parameters, fitted, history = model_file.load(path)
         try:
             loaded = cls(**parameters)
         except TypeError as error:
