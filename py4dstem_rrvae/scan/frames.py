@@ -128,6 +128,12 @@ class Frames:
                 f"center must be (row, col) or have shape {(*self.scan_shape, 2)}; "
                 f"got shape {center.shape}"
             )
+        unknown = int((~np.isfinite(center)).reshape(-1, 2).any(axis=1).sum())
+        if unknown:
+            raise ValueError(
+                f"center must be known; {unknown} of {center.size // 2} are masked, NaN or "
+                "infinite: fill them with the mean of their neighbours, say"
+            )
         if not np.all((center >= 0) & (center <= np.asarray(self.detector_shape) - 1)):
             raise ValueError(
                 f"center must lie on the detector of {self.detector_shape} pixels; got values from "
@@ -162,11 +168,14 @@ class Frames:
 
     @classmethod
     def of(cls, frames: Any, *, center: Any = None, mask: Any = None) -> Frames:
-        """Wrap an array, or take `Frames` with a centre or mask given by hand put first."""
+        """Wrap an array, or take `Frames`: a centre given by hand comes first, masks are joined."""
         if not isinstance(frames, cls):
             return cls(frames, center=center, mask=mask)
         given = {k: v for k, v in (("center", center), ("mask", mask)) if v is not None}
-        return replace(frames, **given)
+        joined = replace(frames, **given)
+        if mask is not None and frames.mask is not None and joined.mask is not None:
+            joined = replace(joined, mask=frames.mask & joined.mask)
+        return joined
 
     @property
     def scan_shape(self) -> tuple[int, ...]:
@@ -263,10 +272,15 @@ class Frames:
 
 
 def _numbers(values: Any) -> FloatArray | None:
-    """Values as an array of floats; None if they are no real numbers."""
+    """Values as an array of floats, NaN where they are masked; None if they are no real numbers."""
+    values = values.detach().cpu() if hasattr(values, "detach") else values
     try:
+        if np.iscomplexobj(values):
+            return None
+        if isinstance(values, np.ma.MaskedArray):
+            values = np.where(np.asarray(values.mask), np.nan, values.data)
         return np.asarray(values, dtype=float)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         return None
 
 
