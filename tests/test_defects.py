@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from py4dstem_rrvae import Frames, synthetic
-from py4dstem_rrvae.detector.defects import defects, lifeless, stuck
-from py4dstem_rrvae.scan.sampling import draw
+from py4dstem_rrvae.detector.defects import defects, lifeless, standing_out, stuck
+from py4dstem_rrvae.scan.sampling import draw, without_counts
 
 N = 400
 """Patterns that a mean is of."""
@@ -120,9 +120,13 @@ def test_hot_pixels_side_by_side_vary_less_than_counts():
     rng = np.random.default_rng(0)
     expected = np.full((24, 24), 5.0)
     expected[10:12, 10:12] = expected[:, 20] = 500.0
+    kept, bright = np.ones((24, 24), bool), expected > 5
+    np.testing.assert_array_equal(standing_out(expected, kept), bright)
     counts = rng.poisson(expected, (100, 24, 24))
-    kept = np.ones((24, 24), bool)
-    assert not lifeless(counts, 0.0, 0.5, kept).any()
-    hot = expected > 5
-    frames = np.where(hot, 480 + rng.poisson(20.0, counts.shape), counts)
-    np.testing.assert_array_equal(lifeless(frames, 0.0, 0.5, kept), hot)
+    assert not lifeless(counts, 0.0, 1.0, bright, kept).any()
+    # Patterns that differ are no measure for spots that do not.
+    lively = rng.poisson(np.where(bright, 5e3, 2e3 * rng.random((100, 1, 1))))
+    assert not lifeless(lively, 0.0, 1.0, bright, kept).any()
+    frames = np.where(bright, 480 + rng.poisson(20.0, counts.shape), counts)
+    np.testing.assert_array_equal(lifeless(frames, 0.0, 1.0, bright, kept), bright)
+    np.testing.assert_array_equal(without_counts(frames, kept), bright)

@@ -20,9 +20,10 @@ SIGNIFICANT = 8.0
 # A block or a line of pixels is dead where it never counts, though its rings count so many
 # electrons a pixel.
 EXPECTED = 100.0
-# Counts vary by their own root. A pixel that varies by less than this share of what others of the
-# same frames vary by, for as many counts, does not count electrons; so few frames show it.
-LEAST_LIVELY = 0.1
+# Counts vary by their own root, and more where patterns differ. A pixel with less than this share
+# of the variance that the least lively tenth of the others has, for its counts, counts no
+# electrons; so few frames show it.
+LEAST_LIVELY, LEAST_LIVELY_PART = 0.1, 0.1
 FRAMES_TO_TELL = 8
 # Side of the neighbourhood whose median such a pixel is compared with.
 AROUND = 7
@@ -69,29 +70,40 @@ def stuck(frames: NDArray[Any], kept: Mask) -> Mask:
     return found
 
 
-def lifeless(frames: NDArray[Any], dark: float, width: float, kept: Mask) -> Mask:
-    """Bright pixels (H, W), lone or in lines, that vary by far less than counts would.
+def standing_out(mean: FloatArray, kept: Mask) -> Mask:
+    """Kept pixels of a mean pattern (H, W), lone or in lines and clusters, far above those around.
+
+    Spots and discs of a few pixels are among them.
+    """
+    least = mean[kept].min()
+    around = ndimage.median_filter(np.where(kept, mean, least), AROUND, mode="mirror")
+    found: Mask = kept & (mean - least > CONTRAST * (around - least))
+    return found
+
+
+def lifeless(frames: NDArray[Any], dark: float, gain: float, among: Mask, kept: Mask) -> Mask:
+    """Those among some pixels (H, W) that vary by far less than counts would.
 
     Parameters
     ----------
     frames : ndarray, shape (n, H, W)
         With counting noise, in units of the detector.
-    dark, width
-        What a pixel without electrons reads, and how far off that may be.
+    dark, gain
+        What a pixel without electrons reads, and what an electron adds to it.
+    among
+        Pixels to judge.
     kept
         Pixels that a mask leaves.
     """
-    if len(frames) < FRAMES_TO_TELL:
+    if len(frames) < FRAMES_TO_TELL or not among.any():
         return np.zeros_like(kept)
     some = frames[:: -(-len(frames) // MOST_FRAMES)].astype(np.float64)
     mean, variance = some.mean(axis=0) - dark, some.var(axis=0)
-    varied: Mask = kept & (variance > 0) & (mean > width)
+    varied: Mask = kept & (variance > 0) & (mean > gain / 2)
     if not varied.any():
         return np.zeros_like(kept)
-    usual = np.median(variance[varied] / mean[varied])
-    around = ndimage.median_filter(np.where(kept, mean, 0.0), AROUND, mode="mirror")
-    hot = varied & (mean > CONTRAST * np.maximum(around, width))
-    found: Mask = hot & (variance < LEAST_LIVELY * usual * mean)
+    usual = min(gain, float(np.quantile(variance[varied] / mean[varied], LEAST_LIVELY_PART)))
+    found: Mask = among & varied & (variance < LEAST_LIVELY * usual * mean)
     return found
 
 

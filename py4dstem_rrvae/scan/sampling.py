@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..detector.bins import Grid, GridFor, PolarGrid
-from ..detector.defects import defects, lifeless, stuck
+from ..detector.defects import defects, lifeless, standing_out, stuck
 from ..detector.fine_mean import FineMean
 from ..detector.outliers import flag_of, without_pattern
 from ..detector.response import COUNTS, Response, estimate_response
@@ -181,10 +181,12 @@ def without_counts(
     rest = kept & ~bad & ~same
     if len(some) > 1 and rest.any():
         # One flag of -9999 is enough to spoil what all pixels together say of the camera.
-        response = estimate_response(some, rest, gain, offset)
-        width = max(response.gain / 2, 3 * response.readout)
+        bright = standing_out(some.mean(axis=0, dtype=float), rest)
+        if not (same | bright).any():
+            return np.zeros_like(bad) if bad[kept].all() else bad
+        response = estimate_response(some, rest & ~bright, gain, offset)
         if not response.noise_free:
-            bad |= same | lifeless(some, response.dark_level, width, rest)
+            bad |= same | lifeless(some, response.dark_level, response.gain, bright, rest)
     return np.zeros_like(bad) if bad[kept].all() else bad
 
 
