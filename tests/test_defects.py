@@ -113,7 +113,15 @@ def test_pixels_that_never_change_are_found(value):
     assert not stuck(frames, kept).any()
     frames[:, gap] = value
     np.testing.assert_array_equal(stuck(frames, kept), gap)
-    assert not stuck(frames[:7], kept).any()
+    assert not stuck(frames[:15], kept).any()
+    np.testing.assert_array_equal(without_counts(frames, kept), gap)
+
+
+def test_dark_pixels_of_many_levels_are_no_defects():
+    rng = np.random.default_rng(0)
+    columns = np.arange(16) % 3
+    frames = np.where(np.arange(16)[:, None] < 8, 0, rng.poisson(5.0, (50, 16, 16))) + columns
+    assert not without_counts(frames, np.ones((16, 16), bool)).any()
 
 
 def test_hot_pixels_side_by_side_vary_less_than_counts():

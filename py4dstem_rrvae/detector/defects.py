@@ -24,7 +24,9 @@ EXPECTED = 100.0
 # of the variance that the least lively tenth of the others has, for its counts, counts no
 # electrons; so few frames show it.
 LEAST_LIVELY, LEAST_LIVELY_PART = 0.1, 0.1
-FRAMES_TO_TELL = 8
+FRAMES_TO_TELL = 16
+# So many electrons are not counted in all of them by chance.
+NO_CHANCE = 3.0
 # Side of the neighbourhood whose median such a pixel is compared with.
 AROUND = 7
 # Frames at most that are looked at for it.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..detector.bins import Grid, GridFor, PolarGrid
-from ..detector.defects import defects, lifeless, standing_out, stuck
+from ..detector.defects import NO_CHANCE, defects, lifeless, standing_out, stuck
 from ..detector.fine_mean import FineMean
 from ..detector.outliers import flag_of, without_pattern
 from ..detector.response import COUNTS, Response, estimate_response
@@ -186,7 +186,9 @@ def without_counts(
             return np.zeros_like(bad) if bad[kept].all() else bad
         response = estimate_response(some, rest & ~bright, gain, offset)
         if not response.noise_free:
-            bad |= same | lifeless(some, response.dark_level, response.gain, bright, rest)
+            dark, gain = response.dark_level, response.gain
+            bad |= same & (np.abs(some[0] - dark) > NO_CHANCE * gain)
+            bad |= lifeless(some, dark, gain, bright, rest)
     return np.zeros_like(bad) if bad[kept].all() else bad
 
 
