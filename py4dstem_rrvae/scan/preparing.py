@@ -20,8 +20,9 @@ OUTSHONE = (
     "another exposure?), and training follows them: if they are no patterns, fill them with zeros, "
     "or leave them out by roi= (True = train there)"
 )
-# With more than this share of the pixels found to be defects, it is worth a look at which.
-MANY_DEFECTS = 0.01
+# With more than this share found to be defects, more than the gaps of most cameras, it is worth a
+# look at which pixels they are.
+MANY_DEFECTS = 0.02
 DEFECTS = (
     "{} of {} pixels are left out: they are hot or dead, flagged, or read the same whatever falls "
     "on them (the fitted model's mask_ is False there)"
