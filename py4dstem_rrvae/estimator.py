@@ -34,7 +34,7 @@ from .scan.blocks import check_open
 from .scan.encoding import CHUNK, Encoder
 from .scan.frames import Frames, unflatten
 from .scan.origins import follow
-from .scan.preparing import Prepared, prepare
+from .scan.preparing import Prepared, defective, outshone, prepare
 from .scan.rendering import render
 from .scan.sampling import Drawn, Reservoir, affordable, draw
 from .threads import one_thread, torch_as_it_comes
@@ -104,7 +104,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         What is fixed to the detector and takes no part in turns: "auto", what a round pattern with
         the rings of the scan's mean leaves on the detector ("radial" is the same; "coordinate"
         learns it, from the mean pattern on), "mean", the mean pattern, or None. Hot and dead pixels
-        and what never counts are found and added to the mask.
+        and flags, what never counts and never changes are found and added to the mask (`mask_`).
     mirror
         Whether a pattern and its mirror image are one: they then have the same z, and
         `Codes.handedness` tells them apart.
@@ -142,6 +142,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     response_ : Response
         Gain, offset and read-out noise of the camera, and how they were found.
+    mask_ : ndarray of bool, shape (H, W)
+        Pixels that training used: the mask given, less the defects that were found.
     seed_ : int or None
         With which the same training can be had again.
     history_ : History
@@ -426,6 +428,12 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return hasattr(self, "fitted_") or self._reservoir is not None
 
     @property
+    def mask_(self) -> NDArray[np.bool_]:
+        """Pixels that training used: the mask given, less the defects that were found; (H, W)."""
+        detector = self._fitted().detector
+        return np.ones(detector.shape, bool) if detector.mask is None else detector.mask.copy()
+
+    @property
     def response_(self) -> Response:
         """Response of the camera that the scan trained on was recorded with."""
         return self._fitted().response
@@ -485,7 +493,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             If it is no model file of this package, or damaged.
         """
-        parameters, fitted, history = model_file.load(path)
+        with torch_as_it_comes():
+            parameters, fitted, history = model_file.load(path)
         try:
             loaded = cls(**parameters)
         except TypeError as error:
@@ -551,7 +560,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if self.architecture == "polar" and height * width < MIN_PIXELS:
             raise ValueError(f"{caller} needs at least {MIN_PIXELS} pixels; got {height} x {width}")
         rng = generator(self.random_state if random_state is None else random_state)
-        source = self._followed(source, rng)
+        given, source = source, self._followed(source, rng)
         drawn = self._draw(source, rng, self._recipe.grid.for_detector)
         if len(drawn.binned) < least:
             raise ValueError(
@@ -561,7 +570,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         kind = cast(IntensityKind, self.intensity)
         if self.architecture == "coordinate" and kind == "counts":
             kind = "sqrt"  # one noise for all bins, which lie in no rings
-        return prepare(drawn, self.latent_dim, kind, int(rng.integers(2**31)))
+        prepared = prepare(drawn, self.latent_dim, kind, int(rng.integers(2**31)))
+        for sentence in (outshone(drawn.binned), defective(given, drawn.frames)):
+            if sentence is not None:
+                warnings.warn(sentence, stacklevel=4)
+        return prepared
 
     def _train(
         self, prepared: Prepared, chance: torch.Generator

@@ -7,9 +7,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 Part = TypeVar("Part")
@@ -23,10 +24,11 @@ _STARTED = os.getpid()
 
 @contextmanager
 def torch_as_it_comes() -> Iterator[None]:
-    """Let torch work as if nobody had changed its global settings, and leave them as they were.
+    """Let torch and NumPy work as if nobody had changed their settings, which stay as they were.
 
-    Notebooks that use other packages set a default dtype, turn gradients off, or ask for
-    deterministic algorithms. In a forked process, OpenMP would wait for threads of its parent.
+    Notebooks that use other packages set a default dtype or device, turn gradients off, ask for
+    deterministic algorithms, automatic precision, or an error where a number is too small. In a
+    forked process, OpenMP would wait for threads of its parent.
     """
     if os.getpid() != _STARTED:
         torch.set_num_threads(1)
@@ -37,7 +39,15 @@ def torch_as_it_comes() -> Iterator[None]:
     if strict:
         torch.use_deterministic_algorithms(False)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with ExitStack() as settings:
+            if torch.get_default_device().type != "cpu":
+                settings.enter_context(torch.device("cpu"))
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):
+                    settings.enter_context(torch.autocast(kind, enabled=False))
+            settings.enter_context(np.errstate(all="warn", under="ignore"))
+            settings.enter_context(torch.inference_mode(False))
+            settings.enter_context(torch.enable_grad())
             yield
     finally:
         if dtype != torch.float32:

@@ -27,6 +27,8 @@ OUR_WARNINGS = (
     "of the circles about the beam",
     "discs or rings of the mean pattern",
     "off the centre from pattern to pattern",
+    "times as bright as the median one",
+    "pixels are left out",
 )
 
 DTYPES = ["?", "i1", "u1", "<i2", "<u2", ">u2", ">i4", "u4", "i8", "u8"]

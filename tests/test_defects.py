@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from py4dstem_rrvae import Frames, synthetic
-from py4dstem_rrvae.detector.defects import defects
-from py4dstem_rrvae.scan.sampling import draw
+from py4dstem_rrvae.detector.defects import defects, lifeless, standing_out, stuck
+from py4dstem_rrvae.scan.sampling import draw, without_counts
 
 N = 400
 """Patterns that a mean is of."""
@@ -99,3 +99,42 @@ def test_defects_are_added_to_the_mask():
     assert (seen == mask)[np.hypot(*(np.indices((32, 32)) - 15.5)) < 15].mean() > 0.98
     whole = draw(Frames.of(frames, center=(15.5, 15.5)), 200, np.random.default_rng(0))
     assert whole.frames.mask is None
+
+
+@pytest.mark.parametrize("value", [-9999.0, 7.0, 255.0, 1e10])
+def test_pixels_that_never_change_are_found(value):
+    rng = np.random.default_rng(0)
+    # Counts on a pedestal; the outermost rows are dark in every frame, and no defects.
+    frames = rng.poisson(5.0, (50, 16, 16)) + 1.0
+    frames[:, 0] = frames[:, -1] = 1.0
+    gap = np.zeros((16, 16), bool)
+    gap[7:9] = gap[2, 3] = True
+    kept = np.ones((16, 16), bool)
+    assert not stuck(frames, kept).any()
+    frames[:, gap] = value
+    np.testing.assert_array_equal(stuck(frames, kept), gap)
+    assert not stuck(frames[:15], kept).any()
+    np.testing.assert_array_equal(without_counts(frames, kept), gap)
+
+
+def test_dark_pixels_of_many_levels_are_no_defects():
+    rng = np.random.default_rng(0)
+    columns = np.arange(16) % 3
+    frames = np.where(np.arange(16)[:, None] < 8, 0, rng.poisson(5.0, (50, 16, 16))) + columns
+    assert not without_counts(frames, np.ones((16, 16), bool)).any()
+
+
+def test_hot_pixels_side_by_side_vary_less_than_counts():
+    rng = np.random.default_rng(0)
+    expected = np.full((24, 24), 5.0)
+    expected[10:12, 10:12] = expected[:, 20] = 500.0
+    kept, bright = np.ones((24, 24), bool), expected > 5
+    np.testing.assert_array_equal(standing_out(expected, kept), bright)
+    counts = rng.poisson(expected, (100, 24, 24))
+    assert not lifeless(counts, 0.0, 1.0, bright, kept).any()
+    # Patterns that differ are no measure for spots that do not.
+    lively = rng.poisson(np.where(bright, 5e3, 2e3 * rng.random((100, 1, 1))))
+    assert not lifeless(lively, 0.0, 1.0, bright, kept).any()
+    frames = np.where(bright, 480 + rng.poisson(20.0, counts.shape), counts)
+    np.testing.assert_array_equal(lifeless(frames, 0.0, 1.0, bright, kept), bright)
+    np.testing.assert_array_equal(without_counts(frames, kept), bright)

@@ -5,7 +5,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from py4dstem_rrvae import RRVAE, Frames, synthetic
+from py4dstem_rrvae import RRVAE, Frames, describe, synthetic
 from py4dstem_rrvae.detector.outliers import without_pattern
 
 OPTIONS = {"random_state": 0, "progress": False, "device": "cpu", "center": (15.5, 15.5)}
@@ -93,9 +93,44 @@ def test_few_electrons_are_no_spikes():
 def test_pixels_flagged_in_every_frame_are_masked(truth):
     frames = truth.frames.astype(np.uint32)
     frames[:, :, 20:22] = 2**32 - 1
-    model = RRVAE(**SHORT).fit(frames)
+    with pytest.warns(UserWarning, match="64 of 1024 pixels are left out"):
+        model = RRVAE(**SHORT).fit(frames)
     assert not model.fitted_.detector.mask[:, 20:22].any()
     assert model.fitted_.detector.mask[:, :20].all()
+
+
+def test_flags_stay_flags_in_floats_and_draw_no_centre_to_them(truth):
+    frames = truth.frames.astype(np.float32)
+    frames[:, 21:24] = 2.0**32 - 1
+    options = SHORT | {"center": None}
+    with pytest.warns(UserWarning, match="96 of 1024 pixels are left out.*mask_ is False"):
+        model = RRVAE(**options).fit(frames)
+    left_out = np.zeros((32, 32), bool)
+    left_out[21:24] = True
+    np.testing.assert_array_equal(model.mask_, ~left_out)
+    np.testing.assert_allclose(model.fitted_.detector.center, 15.5, atol=0.2)
+    with pytest.warns(UserWarning, match="96 of 1024"):
+        each = RRVAE(**options | {"center": "each"}).fit(frames)
+    np.testing.assert_allclose(each.fitted_.detector.center, 15.5, atol=0.2)
+    found = describe(frames, progress=False).rotation
+    known = describe(truth.frames, mask=~left_out, progress=False).rotation
+    np.testing.assert_allclose(found, known, atol=0.02)
+
+
+def test_few_defects_are_noted_without_a_warning(truth):
+    frames = truth.frames.copy()
+    frames[:, 5, 6] = 3000
+    model = RRVAE(**SHORT).fit(frames)
+    assert np.argwhere(~model.mask_).tolist() == [[5, 6]]
+    assert RRVAE(**SHORT).fit(truth.frames).mask_.all()
+
+
+def test_few_frames_that_outshine_the_others_are_told(truth):
+    frames = truth.frames.astype(np.uint16)
+    # A cosmic ray along a row is no spike of one pixel.
+    frames[:20, 4, 5:15] = 20000
+    with pytest.warns(UserWarning, match="20 of 400 frames are more than 10 times as bright"):
+        RRVAE(**SHORT).fit(frames)
 
 
 def test_a_scan_without_a_pattern_is_refused(truth):

@@ -36,7 +36,7 @@ ROOMS = {
     "estimator": "detector model training scan codes options model_file device threads",
     "selection": "model training scan options estimator device",
     "maps": "codes",
-    "symmetry": "detector model scan maps device",
+    "symmetry": "detector model scan maps device threads",
     "plot": "training codes maps estimator selection",
     "explore": "scan codes maps plot estimator",
     "adapters": "threads scan codes estimator maps symmetry plot explore replacing _version",

@@ -6,11 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.colors import to_rgb
 from matplotlib_scalebar.scalebar import ScaleBar
 
 from py4dstem_rrvae.maps.latent import LatentMap, period_of
 from py4dstem_rrvae.plot import UNDEFINED, cyclic_colours, maps_figure
+from py4dstem_rrvae.plot.canvas import as_drawn
 
 SCAN = (12, 20)
 
@@ -202,6 +204,23 @@ def test_saving_needs_no_display(tmp_path, monkeypatch):
     figure = maps_figure(some_maps(), pixel_size=0.5, units="A", title="graphene")
     figure.savefig(tmp_path / "maps.png")
     assert (tmp_path / "maps.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("words", ["cut $1 of $2", r"\$a_{$", r"$\frac{$", "$x_$"])
+def test_words_of_the_user_that_are_no_formula_are_drawn_as_they_are(words):
+    draw(some_maps(), title=words, units=words)
+    draw({"z1": LatentMap("z1", np.zeros(SCAN), words, None, "")})
+
+
+def test_formulas_of_the_user_are_set():
+    assert as_drawn("Bi$_2$Se$_3$ $x") == "Bi$_2$Se$_3$ $x"
+    assert as_drawn("$x_$") == r"\$x_\$"
+
+
+def test_latex_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with rc_context({"text.usetex": True}), pytest.raises(ValueError, match="set text with LaTeX"):
+        maps_figure(some_maps(), pixel_size=0.5, units="A")
 
 
 def test_nothing_to_draw():

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What RRVAE refuses, and in which words."""
 
+import h5py
 import numpy as np
 import pytest
+import torch
 from estimators import QUICK
+from scipy.sparse import csr_matrix
 
 from py4dstem_rrvae import RRVAE, Frames, describe, synthetic
+from py4dstem_rrvae.scan.frames import unflatten
 
 PARTLY_NAN = np.where(np.arange(16) < 3, np.nan, np.ones((20, 16, 16)))
 
@@ -81,6 +85,56 @@ def test_equal_patterns_are_refused(few):
 def test_what_cannot_be_fitted_is_refused(frames, match):
     with pytest.raises(ValueError, match=match):
         RRVAE(**QUICK).fit(frames)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [np.ones((16, 16)), np.ones((16, 15))],
+        [[[1, 2], [3]]] * 9,
+        None,
+        {"patterns": np.ones((9, 16, 16))},
+        torch.ones((9, 16, 16), dtype=torch.bfloat16),
+        torch.ones((9, 16, 16)).to_sparse(),
+        torch.ones((9, 16, 16), device="meta"),
+        csr_matrix(np.ones((9, 256))),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_array_of_patterns_gets_one_sentence(frames):
+    for use in (RRVAE(**QUICK).fit, describe, Frames):
+        with pytest.raises(TypeError, match="one dense array of numbers"):
+            use(frames)
+
+
+def test_lists_and_datasets_of_rows_are_read(few, tmp_path):
+    rows = few.reshape(len(few), -1)
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        for kind in (rows.tolist(), file.create_dataset("rows", data=rows)):
+            np.testing.assert_array_equal(unflatten(kind, None, None), few)
+
+
+@pytest.mark.parametrize(
+    "center",
+    [
+        np.ma.masked_array([7.5, 7.5], mask=[True, False]),
+        (np.nan, 7.5),
+        np.array([7.5 + 1j, 7.5]),
+        torch.tensor([7.5, np.inf], requires_grad=True),
+    ],
+    ids=range(4),
+)
+def test_a_centre_that_is_not_known_is_refused(center, few):
+    with pytest.raises(ValueError, match=r"center must be (known; 1 of 1 are|\(row, col\))"):
+        Frames(few, center=center)
+
+
+def test_masks_of_the_array_and_by_hand_are_joined(few):
+    left_out = np.zeros(few.shape[1:], bool)
+    left_out[3, 4] = True
+    masked = np.ma.masked_array(few, mask=np.broadcast_to(left_out, few.shape))
+    joined = Frames.of(Frames(masked), mask=~np.flipud(left_out))
+    np.testing.assert_array_equal(joined.mask, ~(left_out | np.flipud(left_out)))
 
 
 def test_a_refused_fit_leaves_the_estimator_as_it_was(few):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from py4dstem_rrvae import RRVAE, synthetic
+from py4dstem_rrvae import RRVAE, describe, synthetic
 from py4dstem_rrvae.threads import one_thread
 
 FRAMES = synthetic.lobes(200, size=32).frames
@@ -26,6 +26,26 @@ def codes(_=None):
 @pytest.fixture(scope="module")
 def usual():
     return codes()
+
+
+def test_a_file_is_read_as_it_was_written(few, quick, tmp_path):
+    quick.save(tmp_path / "a.rrvae")
+    usual = quick.encode(few).z
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            loaded = RRVAE.load(tmp_path / "a.rrvae")
+            np.testing.assert_allclose(loaded.encode(few).z, usual, atol=1e-6)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_devices_precision_and_errors_of_others_change_nothing(usual):
+    with np.errstate(all="raise"), torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_allclose(codes(), usual, atol=1e-4)
+        describe(FRAMES[:20], device="cpu", progress=False)
+        assert torch.get_default_device().type == "meta" and torch.is_autocast_enabled("cpu")
+        assert np.geterr()["under"] == "raise"
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 # Powers of ten of a metre.
-LENGTHS = {"Å": -10, "A": -10, "nm": -9, "pm": -12, "um": -6, "μm": -6, "m": 0}
+LENGTHS = {"Å": -10, "A": -10, "nm": -9, "pm": -12, "um": -6, "μm": -6, "mm": -3, "cm": -2, "m": 0}
+LENGTHS |= {"fm": -15, "angstrom": -10, "nanometer": -9, "micron": -6, "micrometer": -6}
 
 
 def check(signal: Any) -> None:
@@ -53,6 +54,14 @@ def check(signal: Any) -> None:
             f"patterns have two signal axes; got {what} (signal.transpose(signal_axes=(0, 1)) "
             "makes the two last of the array the detector's)"
         )
+    for axis in manager.navigation_axes:
+        if axis.is_uniform and (
+            axis.scale == 0 or not np.isfinite([axis.scale, axis.offset]).all()
+        ):
+            raise ValueError(
+                f"the scan's axes must have a scale and an offset; {axis.name!r} has {axis.scale} "
+                f"and {axis.offset}"
+            )
     if scan == 0:
         raise ValueError(
             "a scan has navigation axes; got none (signal.transpose(signal_axes=(0, 1)))"
@@ -112,8 +121,7 @@ def q_units(units: Any) -> tuple[str, float]:
     """Units of q as the model has them, and the factor that brings a number to them."""
     if not isinstance(units, str) or units.strip() in ("", "px", "pixel", "pixels"):
         return "pixels", 1.0
-    plain = unicodedata.normalize("NFKC", units)
-    plain = re.sub(r"[${}\s^]", "", plain.replace("\\AA", "Å").replace("\N{MINUS SIGN}", "-"))
+    plain = _plain(units)
     length = re.fullmatch(r"1/(?P<over>\w+)|(?P<power>\w+?)-1", plain)
     if length is not None:
         power = LENGTHS.get(length["over"] or length["power"])
@@ -122,6 +130,13 @@ def q_units(units: Any) -> tuple[str, float]:
     if plain in ("mrad", "rad"):
         return "mrad", 1.0 if plain == "mrad" else 1e3
     return units, 1.0
+
+
+def _plain(units: str) -> str:
+    """Units without TeX, in one of the several letters that Unicode has for each."""
+    plain = unicodedata.normalize("NFKC", units).replace("\N{MINUS SIGN}", "-")
+    plain = re.sub(r"\\(?:AA|mathring\{A\})", "Å", plain).replace("\\mu", "μ")
+    return re.sub(r"[${}\s^]", "", plain)
 
 
 def scan(signal: Any) -> list[dict[str, Any]]:
@@ -140,7 +155,7 @@ def pixel(axes: Any) -> tuple[float, float]:
     Lengths in other units are brought to one; the ratio is 1 where the units do not compare.
     """
     scales = [abs(float(axis.scale)) if axis.is_uniform else 1.0 for axis in axes]
-    powers = [LENGTHS.get(str(axis.units)) for axis in axes]
+    powers = [LENGTHS.get(_plain(str(axis.units))) for axis in axes]
     if axes[0].units == axes[1].units:
         return scales[0], scales[1] / scales[0]
     if powers[0] is None or powers[1] is None:

@@ -24,7 +24,9 @@ def beam_shift(signal: Any, source: Frames) -> BeamShift:
 
 def _diffraction(signal: Any, source: Frames) -> Any:
     """The signal as pyxem's class, with the mask applied; without one on the user's data."""
-    masked = source.patterns if source.mask is None else source.patterns * source.mask
+    patterns, kept = source.patterns, source.mask
+    # A product would keep the NaN under the mask; where of a dask array is a dask array.
+    masked = patterns if kept is None else np.where(kept, patterns, patterns.dtype.type(0))
     manager = signal.axes_manager
     axes = [*manager.navigation_axes[::-1], *manager.signal_axes[::-1]]
     plain = Signal2D(masked, axes=[axis.get_axis_dictionary() for axis in axes])

@@ -44,13 +44,17 @@ def trained(model: RRVAE | str | PathLike[str]) -> RRVAE:
 
 
 def camera(model: RRVAE) -> dict[str, Any]:
-    """Gain, offset and read-out noise that a model's scan was taken to have, for metadata."""
+    """Gain, offset and read-out noise that a model's scan was taken to have, for metadata.
+
+    And how many pixels were left out: those masked, and the defects that were found.
+    """
     response = model.response_
     return {
         "gain": float(response.gain),
         "offset": float(response.offset),
         "readout": float(response.readout),
         "found": response.source,
+        "pixels_left_out": int((~model.mask_).sum()),
     }
 
 

@@ -331,6 +331,9 @@ def decomposition(
             f"{np.diag(source.matrix).tolist()} (signal.rrvae.fit takes them)"
         )
     center = _center(options.pop("center", source.center), signal)
+    if np.shape(center) == (*source.scan_shape, 2):
+        # HyperSpy hands over the positions one after the other.
+        center = np.reshape(center, (-1, 2))
     keep = options.pop("mask", None)
     if signal_mask is not None:
         left_out = signal_mask.data if isinstance(signal_mask, BaseSignal) else signal_mask
@@ -373,16 +376,24 @@ def _center(center: Any, signal: BaseSignal) -> Any:
     """
     if not isinstance(center, BaseSignal):
         return center
-    shift = np.array(center.data, dtype=float)
+    if not center.data.ndim or center.data.shape[-1] != 2:
+        raise ValueError(
+            f"a beam shift must have two components, x and y; got data of shape {center.data.shape}"
+        )
+    data = np.asanyarray(center.data)
+    shift = np.ma.filled(data.astype(float), np.nan)
     units = getattr(center, "units", None) or ["px", "px"]
     for number, (unit, axis) in enumerate(zip(units, signal.axes_manager.signal_axes, strict=True)):
         if unit not in (None, "px", "pixels"):
-            if unit != axis.units:
+            (known, factor), (other, per_pixel) = (
+                _hyperspy_axes.q_units(each) for each in (unit, axis.units)
+            )
+            if known != other:
                 raise ValueError(
                     f"the beam shift must be in pixels or in the units of the signal axes, "
                     f"{axis.units!r}; got {unit!r}"
                 )
-            shift[..., number] /= axis.scale
+            shift[..., number] *= factor / (axis.scale * per_pixel)
     middle = np.array(signal.axes_manager.signal_shape) / 2
     return (middle - shift)[..., ::-1]
 

@@ -182,7 +182,7 @@ def compare(
     ValueError
         If the energy is not in eV, the scan is under 3 x 3, or DPC does not know its units.
     """
-    frames(datacube)  # refuses what is no usable scan
+    mask = Frames.of(frames(datacube), mask=mask).mask
     node = _node(datacube)
     if node is not None:
         _py4dstem_tree.check_fresh(datacube, node)
@@ -191,7 +191,8 @@ def compare(
         _py4dstem_tree.warn_if_changed(
             node, _py4dstem_calibration.record(datacube.calibration, datacube.Rshape)
         )
-    dpc = py4DSTEM.process.phase.DPC(datacube, energy=energy, verbose=False)
+    known = _without_nan(datacube, mask)
+    dpc = py4DSTEM.process.phase.DPC(known, energy=energy, verbose=False)
     turn = _py4dstem_calibration.turn(datacube.calibration)
     maps, parameters = _py4dstem_dpc.run(dpc, turn, max_iter=max_iter, mask=mask)
     return _attach(datacube, maps, ABOUT_DPC, {"energy_eV": energy} | parameters)
@@ -348,6 +349,14 @@ def save(
         raise ValueError("the datacube has no maps to save: call fit, encode or compare first")
     with replacing(path, overwrite=overwrite) as part:
         py4DSTEM.save(part, data, mode="o")
+
+
+def _without_nan(cube: DataCube, mask: NDArray[np.bool_] | None) -> DataCube:
+    """The cube; a filled copy where NaN lies under the mask, which DPC would not leave out."""
+    data = cube.data
+    if mask is None or data.dtype.kind != "f" or np.isfinite(data[..., ~mask]).all():
+        return cube
+    return DataCube(np.where(mask, data, 0), calibration=cube.calibration.copy())
 
 
 def _attach_codes(cube: DataCube, source: Frames, model: RRVAE, background: ScanBackground) -> Maps:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hot and dead pixels, from the mean pattern of a scan; spikes of single frames."""
+"""Hot, dead and hanging pixels of a scan; spikes of single frames."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,17 @@ SIGNIFICANT = 8.0
 # A block or a line of pixels is dead where it never counts, though its rings count so many
 # electrons a pixel.
 EXPECTED = 100.0
+# Counts vary by their own root, and more where patterns differ. A pixel with less than this share
+# of the variance that the least lively tenth of the others has, for its counts, counts no
+# electrons; so few frames show it.
+LEAST_LIVELY, LEAST_LIVELY_PART = 0.1, 0.1
+FRAMES_TO_TELL = 16
+# So many electrons are not counted in all of them by chance.
+NO_CHANCE = 3.0
+# Side of the neighbourhood whose median such a pixel is compared with.
+AROUND = 7
+# Frames at most that are looked at for it.
+MOST_FRAMES = 128
 # With more lone pixels than this share it is the pattern that has such spots.
 MOST_LONE = 0.05
 
@@ -42,6 +55,57 @@ def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     if lone.mean() > MOST_LONE:
         lone[:] = False
     found: Mask = lone | _silent(electrons, expected, kept)
+    return found
+
+
+def stuck(frames: NDArray[Any], kept: Mask) -> Mask:
+    """Kept pixels (H, W) with one value in all ``frames (n, H, W)``, which no dark pixel has.
+
+    The gap between two chips, a flag, a pixel that hangs or is always saturated.
+    """
+    if len(frames) < FRAMES_TO_TELL:
+        return np.zeros_like(kept)
+    same: Mask = kept & (frames == frames[0]).all(axis=0)
+    if not same.any() or same[kept].all():
+        return np.zeros_like(kept)
+    found: Mask = same & (frames[0] != frames[:, kept & ~same].min())
+    return found
+
+
+def standing_out(mean: FloatArray, kept: Mask) -> Mask:
+    """Kept pixels of a mean pattern (H, W), lone or in lines and clusters, far above those around.
+
+    Spots and discs of a few pixels are among them.
+    """
+    least = mean[kept].min()
+    around = ndimage.median_filter(np.where(kept, mean, least), AROUND, mode="mirror")
+    found: Mask = kept & (mean - least > CONTRAST * (around - least))
+    return found
+
+
+def lifeless(frames: NDArray[Any], dark: float, gain: float, among: Mask, kept: Mask) -> Mask:
+    """Those among some pixels (H, W) that vary by far less than counts would.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (n, H, W)
+        With counting noise, in units of the detector.
+    dark, gain
+        What a pixel without electrons reads, and what an electron adds to it.
+    among
+        Pixels to judge.
+    kept
+        Pixels that a mask leaves.
+    """
+    if len(frames) < FRAMES_TO_TELL or not among.any():
+        return np.zeros_like(kept)
+    some = frames[:: -(-len(frames) // MOST_FRAMES)].astype(np.float64)
+    mean, variance = some.mean(axis=0) - dark, some.var(axis=0)
+    varied: Mask = kept & (variance > 0) & (mean > gain / 2)
+    if not varied.any():
+        return np.zeros_like(kept)
+    usual = min(gain, float(np.quantile(variance[varied] / mean[varied], LEAST_LIVELY_PART)))
+    found: Mask = among & varied & (variance < LEAST_LIVELY * usual * mean)
     return found
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..maps import LatentMap
 from ..training.angle_steps import NEARLY
+from .canvas import as_drawn, new_figure
 from .colours import CYCLE
 from .panels import SYMBOLS, between, cyclic, folds, limits_of, scale_bar, sequential
 
@@ -81,7 +82,7 @@ def maps_figure(
         ax.set_yticks([])
         scale_bar(ax, pixel_size, units, columns)
     if title is not None:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(as_drawn(title), fontsize=12)
     return figure
 
 
@@ -189,7 +190,7 @@ def profiles_figure(
             f"maps must hold one of {', '.join(known)} of shape {positions.shape}; "
             f"got {', '.join(maps) or 'none'} {sorted(wrong) or ''}".rstrip()
         )
-    figure = Figure(figsize=(7, 1.3 * len(names) + 0.8), layout="constrained")
+    figure = new_figure(7, 1.3 * len(names) + 0.8)
     axes = figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]
     for ax, name in zip(axes, names, strict=True):
         map_ = maps[name]
@@ -197,11 +198,11 @@ def profiles_figure(
         style = "." if map_.period is not None else "-"
         ax.plot(positions, map_.values, style, drawstyle="steps-mid" if name == "fold" else None)
         shown = f"{name} (collapsed)" if name in collapsed else name
-        units = SYMBOLS.get(map_.units, map_.units)
+        units = as_drawn(SYMBOLS.get(map_.units, map_.units))
         ax.set_ylabel(f"{shown} ({units})" if units else shown)
-    axes[-1].set_xlabel(label)
+    axes[-1].set_xlabel(as_drawn(label))
     if title is not None:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(as_drawn(title), fontsize=12)
     return figure
 
 
@@ -209,9 +210,7 @@ def _grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
     columns = min(count, 3 if count <= 6 else 4)
     rows = -(-count // columns)
     tall = float(np.clip(height, 0.4, 2.5))
-    figure = Figure(
-        figsize=(columns * (PANEL + 0.6), rows * (0.92 * PANEL * tall + 0.35) + 0.4),
-        layout="constrained",
-    )
+    width, height = columns * (PANEL + 0.6), rows * (0.92 * PANEL * tall + 0.35) + 0.4
+    figure = new_figure(width, height)
     axes = [figure.add_subplot(rows, columns, k + 1) for k in range(count)]
     return figure, axes

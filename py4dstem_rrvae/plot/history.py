@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..training.loop import LEAST_REPEATABILITY, History
+from .canvas import as_drawn, new_figure
 
 
 def history_figure(history: History, title: str | None = None) -> Figure:
@@ -35,7 +36,7 @@ def history_figure(history: History, title: str | None = None) -> Figure:
     """
     if not history.validation_loss:
         raise ValueError("the history must hold at least one epoch; it holds none")
-    figure = Figure(figsize=(10.5, 3.2), layout="constrained")
+    figure = new_figure(10.5, 3.2)
     loss, told, repeats = figure.subplots(1, 3, width_ratios=(1.3, 1.3, 1))
     epochs = np.arange(1, len(history.validation_loss) + 1)
     loss.plot(epochs, history.train_loss, color="0.6", label="trained on")
@@ -70,5 +71,5 @@ def history_figure(history: History, title: str | None = None) -> Figure:
     repeats.axhline(LEAST_REPEATABILITY, color="k", ls="--", lw=0.8)
     repeats.set(ylabel="R² between noise draws", ylim=(0, 1.1))
     if title is not None:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(as_drawn(title), fontsize=12)
     return figure

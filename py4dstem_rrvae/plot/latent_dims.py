@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from .canvas import as_drawn, new_figure
+
 if TYPE_CHECKING:
     from ..selection import LatentDim
 
@@ -33,7 +35,7 @@ def latent_dims_figure(results: Sequence[LatentDim], title: str | None = None) -
     """
     if not results:
         raise ValueError("results must hold at least one model; got none")
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    figure = new_figure(8, 3.4)
     rise, worth = figure.subplots(1, 2)
     dims = [one.latent_dim for one in results]
     gains, errors = zip(*(one.gain(results[0]) for one in results), strict=True)
@@ -51,5 +53,5 @@ def latent_dims_figure(results: Sequence[LatentDim], title: str | None = None) -
         ax.set_xlabel("latent_dim")
         ax.set_xticks(dims)
     if title is not None:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(as_drawn(title), fontsize=12)
     return figure

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from ..codes import Codes
+from .canvas import as_drawn, new_figure
 
 if TYPE_CHECKING:
     from ..estimator import RRVAE
@@ -57,7 +58,7 @@ def manifold_figure(
     flat = np.zeros(z.shape[:2])
     patterns = model.reconstruct(Codes(z, z, flat, flat, flat.astype(np.int64), flat))
     mosaic = np.concatenate(np.concatenate(patterns - patterns.mean((0, 1)), axis=1), axis=1)
-    figure = Figure(figsize=(6.4, 5.5 if rows > 1 else 1.6), layout="constrained")
+    figure = new_figure(6.4, 5.5 if rows > 1 else 1.6)
     ax = figure.subplots()
     limit = np.percentile(np.abs(mosaic), 99.5) or 1.0
     image = ax.imshow(mosaic, origin="upper", cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -73,5 +74,5 @@ def manifold_figure(
     else:
         ax.set_yticks([])
     if title is not None:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(as_drawn(title), fontsize=12)
     return figure

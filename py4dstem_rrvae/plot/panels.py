@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib_scalebar.scalebar import ScaleBar
 from numpy.typing import NDArray
 
+from .canvas import as_drawn
 from .colours import CYCLE, FOLD_COLOURS, cyclic_colours, with_undefined
 
 SYMBOLS = {
@@ -78,7 +79,7 @@ def folds(fold: NDArray[Any], ax: Axes) -> None:
 
 def _colour_bar(ax: Axes, image: AxesImage, units: str) -> Colorbar:
     bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.04, 0, 0.05, 1)))
-    bar.set_label(SYMBOLS.get(units, units), fontsize=9)
+    bar.set_label(as_drawn(SYMBOLS.get(units, units)), fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_linewidth(0.5)
     return bar
@@ -98,6 +99,7 @@ def scale_bar(ax: Axes, pixel_size: float, units: str, width: float) -> None:
     width
         Of the image, in pixels.
     """
+    words = as_drawn(SYMBOLS.get(units, units))
     longest = pixel_size * width / 3
     step = 10.0 ** np.floor(np.log10(longest))
     length = max(k * step for k in (1, 2, 5) if k * step <= longest)
@@ -108,7 +110,7 @@ def scale_bar(ax: Axes, pixel_size: float, units: str, width: float) -> None:
             units="px",
             dimension="pixel-length",
             fixed_value=length,
-            scale_formatter=lambda value, _: f"{value:g} {SYMBOLS.get(units, units)}",
+            scale_formatter=lambda value, _: f"{value:g} {words}",
             location="lower right",
             rotation="horizontal-only",
             box_alpha=0.7,

@@ -33,6 +33,11 @@ MASKED_FRAMES = (
     "given as mask= (True = keep), others are filled first, with the mean of their neighbours say"
 )
 
+NO_ARRAY = (
+    "patterns must be one dense array of numbers, and those of a list must all have the same shape "
+    "(H, W); got a {} that NumPy cannot read as that"
+)
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -123,6 +128,12 @@ class Frames:
                 f"center must be (row, col) or have shape {(*self.scan_shape, 2)}; "
                 f"got shape {center.shape}"
             )
+        unknown = int((~np.isfinite(center)).reshape(-1, 2).any(axis=1).sum())
+        if unknown:
+            raise ValueError(
+                f"center must be known; {unknown} of {center.size // 2} are masked, NaN or "
+                "infinite: fill them with the mean of their neighbours, say"
+            )
         if not np.all((center >= 0) & (center <= np.asarray(self.detector_shape) - 1)):
             raise ValueError(
                 f"center must lie on the detector of {self.detector_shape} pixels; got values from "
@@ -157,11 +168,14 @@ class Frames:
 
     @classmethod
     def of(cls, frames: Any, *, center: Any = None, mask: Any = None) -> Frames:
-        """Wrap an array, or take `Frames` with a centre or mask given by hand put first."""
+        """Wrap an array, or take `Frames`: a centre given by hand comes first, masks are joined."""
         if not isinstance(frames, cls):
             return cls(frames, center=center, mask=mask)
         given = {k: v for k, v in (("center", center), ("mask", mask)) if v is not None}
-        return replace(frames, **given)
+        joined = replace(frames, **given)
+        if mask is not None and frames.mask is not None and joined.mask is not None:
+            joined = replace(joined, mask=frames.mask & joined.mask)
+        return joined
 
     @property
     def scan_shape(self) -> tuple[int, ...]:
@@ -258,10 +272,15 @@ class Frames:
 
 
 def _numbers(values: Any) -> FloatArray | None:
-    """Values as an array of floats; None if they are no real numbers."""
+    """Values as an array of floats, NaN where they are masked; None if they are no real numbers."""
+    values = values.detach().cpu() if hasattr(values, "detach") else values
     try:
+        if np.iscomplexobj(values):
+            return None
+        if isinstance(values, np.ma.MaskedArray):
+            values = np.where(np.asarray(values.mask), np.nan, values.data)
         return np.asarray(values, dtype=float)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         return None
 
 
@@ -290,17 +309,15 @@ def readable(patterns: Any) -> tuple[Any, NDArray[np.bool_] | None]:
 
     Raises
     ------
+    TypeError
+        If they cannot be read as an array.
     ValueError
         If a masked array leaves out other pixels in other frames, the file behind the patterns is
         closed, or the number of patterns is unknown.
     """
     check_open(patterns)
-    if type(patterns).__module__.partition(".")[0] in ("torch", "xarray"):
-        # A DataArray's own array may be a dask one.
-        tensor = hasattr(patterns, "detach")
-        patterns = patterns.detach().cpu().numpy() if tensor else patterns.data
-    if not hasattr(patterns, "shape") or not hasattr(patterns, "dtype"):
-        patterns = patterns if isinstance(patterns, np.ma.MaskedArray) else np.asarray(patterns)
+    if not isinstance(patterns, np.ma.MaskedArray):
+        patterns = as_array(patterns)
     if any(np.isnan(n) for n in getattr(patterns, "shape", ())):
         raise ValueError("the number of patterns is unknown: call compute_chunk_sizes() first")
     if isinstance(getattr(patterns, "_meta", None), np.ma.MaskedArray):
@@ -312,6 +329,32 @@ def readable(patterns: Any) -> tuple[Any, NDArray[np.bool_] | None]:
     if (masked != masked[0]).any():
         raise ValueError(MASKED_FRAMES)
     return patterns.data, ~masked[0] if masked[0].any() else None
+
+
+def as_array(patterns: Any) -> Any:
+    """What has a shape and a dtype as it is, tensors and what has none as NumPy's array.
+
+    Raises
+    ------
+    TypeError
+        If that cannot be had.
+    """
+    library = type(patterns).__module__.partition(".")[0]
+    try:
+        if library == "torch":
+            return patterns.detach().cpu().numpy()
+        if library == "xarray":
+            # A DataArray's own array may be a dask one.
+            return patterns.data
+        plain = hasattr(patterns, "shape") and hasattr(patterns, "dtype")
+        if plain and not hasattr(patterns, "nnz") and not isinstance(patterns, np.matrix):
+            return patterns
+        array = np.asarray(patterns)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(NO_ARRAY.format(type(patterns).__name__)) from error
+    if not array.ndim:
+        raise TypeError(NO_ARRAY.format(type(patterns).__name__))
+    return array
 
 
 def _itself(patterns: NDArray[Any], _: Positions) -> NDArray[Any]:
@@ -336,7 +379,11 @@ def unflatten(patterns: Any, detector_shape: tuple[int, int] | None, mask: Array
     ValueError
         If the number of pixels is neither that of the detector nor of the kept ones.
     """
-    shape: tuple[int, ...] = tuple(getattr(patterns, "shape", ()))
+    if isinstance(patterns, Frames):
+        return patterns
+    if not isinstance(patterns, np.ma.MaskedArray):
+        patterns = as_array(patterns)
+    shape: tuple[int, ...] = tuple(patterns.shape)
     if len(shape) != 2 or shape == detector_shape:
         return patterns
     mask = None if mask is None or np.ndim(mask) != 2 else np.asarray(mask)
@@ -344,6 +391,9 @@ def unflatten(patterns: Any, detector_shape: tuple[int, int] | None, mask: Array
         side = math.isqrt(shape[1])
         detector_shape = (side, side) if mask is None else mask.shape  # type: ignore[assignment]
     height, width = detector_shape  # type: ignore[misc]
+    if not hasattr(patterns, "reshape"):
+        # A dataset in a file.
+        patterns = np.asarray(patterns)
     if shape[1] == height * width:
         return patterns.reshape(-1, height, width)
     if mask is not None and shape[1] == np.count_nonzero(mask):

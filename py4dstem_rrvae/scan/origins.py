@@ -14,7 +14,7 @@ from ..detector.outliers import without_pattern
 from ..detector.response import COUNTS, Response, estimate_response
 from .blocks import Positions
 from .frames import Frames
-from .sampling import RAW_SAMPLE, affordable, with_pattern
+from .sampling import RAW_SAMPLE, affordable, with_pattern, without_counts
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,10 @@ def follow(
     """
     raw = frames.read(frames.choose(min(n, affordable(frames, n), RAW_SAMPLE), rng))
     raw = raw[with_pattern(raw, frames.mask)]
+    kept = np.ones(frames.detector_shape, bool) if frames.mask is None else frames.mask
+    bad = without_counts(raw, kept, gain, offset)
+    if bad.any():
+        frames = replace(frames, mask=kept & ~bad)
     frames = frames.located(raw) if frames.center is None else frames
     response = estimate_response(raw, frames.mask, gain, offset) if len(raw) > 1 else COUNTS
     finder = BeamFinder.of(frames.detector(), raw, response.dark_level)

@@ -10,7 +10,23 @@ from torch import Tensor
 from ..detector.intensity import Intensity, IntensityKind, choose_intensity
 from ..detector.response import Response
 from .binning import Binner
+from .frames import Frames
 from .sampling import Drawn
+
+# A frame is odd with so many times the counts of the median frame, and where few have as many.
+OUTSHINES, FEW = 10.0, 0.25
+OUTSHONE = (
+    "{} of {} frames are more than 10 times as bright as the median one (cosmic rays, saturation, "
+    "another exposure?), and training follows them: if they are no patterns, fill them with zeros, "
+    "or leave them out by roi= (True = train there)"
+)
+# With more than this share found to be defects, more than the gaps of most cameras, it is worth a
+# look at which pixels they are.
+MANY_DEFECTS = 0.02
+DEFECTS = (
+    "{} of {} pixels are left out: they are hot or dead, flagged, or read the same whatever falls "
+    "on them (the fitted model's mask_ is False there)"
+)
 
 
 @dataclass(frozen=True)
@@ -109,3 +125,19 @@ def check_capacity(latent_dim: int, binned: Tensor) -> None:
             f"latent_dim must be below the {most} that {patterns} patterns of "
             f"{n_radial} x {n_angular} bins can carry; got {latent_dim}"
         )
+
+
+def outshone(binned: Tensor) -> str | None:
+    """What is to be told of few frames that outshine the others of ``binned (n, R, A)``."""
+    sums = binned.sum(dim=(1, 2))
+    usual = sums.median()
+    bright = int((sums > OUTSHINES * usual).sum()) if usual > 0 else 0
+    return OUTSHONE.format(bright, len(sums)) if 0 < bright <= FEW * len(sums) else None
+
+
+def defective(given: Frames, drawn: Frames) -> str | None:
+    """What is to be told of many pixels that were found to be defects."""
+    pixels = given.detector_shape[0] * given.detector_shape[1]
+    left_out = [0 if f.mask is None else int((~f.mask).sum()) for f in (given, drawn)]
+    found = left_out[1] - left_out[0]
+    return DEFECTS.format(found, pixels) if found > MANY_DEFECTS * pixels else None

@@ -17,6 +17,7 @@ from ..training.fitted import Fitted
 from .encoding import CHUNK
 
 
+@torch_as_it_comes()
 def render(
     fitted: Fitted, z: NDArray[Any], theta: NDArray[Any], mirrored: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
@@ -32,7 +33,7 @@ def render(
 
     model = copy.deepcopy(fitted.model).to("cpu")
     inputs = torch.tensor(z).float(), torch.tensor(theta).float(), torch.tensor(mirrored)
-    with torch_as_it_comes(), torch.inference_mode():
+    with torch.inference_mode():
         parts = [
             frames(fitted.intensity.expected(model.expected(*part), independent))
             for part in zip(*(p.split(CHUNK) for p in inputs), strict=True)

@@ -18,6 +18,7 @@ from ..scan.binning import Binner
 from ..scan.blocks import Positions
 from ..scan.frames import FloatArray, Frames
 from ..scan.sampling import draw
+from ..threads import torch_as_it_comes
 from .autocorrelation import PolarBins, SymmetryKind
 from .scores import ORDERS, symmetry
 
@@ -74,6 +75,7 @@ class Descriptors:
 
 
 @within_device_memory()
+@torch_as_it_comes()
 def describe(
     frames: Any,
     *,
