@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import erfc, sqrt
+from math import sqrt
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import ndtr
 
 FloatArray = NDArray[np.float64]
 Samples = NDArray[np.float32]
@@ -132,9 +133,12 @@ def estimate_response(
     Raises
     ------
     ValueError
-        If `gain` is no positive or `offset` no finite number, or shapes do not fit.
+        If `gain` is no positive or `offset` no finite number.
     """
-    _check(frames, mask, gain, offset)
+    if gain is not None and not (np.isfinite(gain) and gain > 0):
+        raise ValueError(f"gain must be a positive finite number, got {gain}")
+    if offset is not None and not np.isfinite(offset):
+        raise ValueError(f"offset must be a finite number, got {offset}")
     x, first, kept = _sample(frames, mask)
     x = x - np.float32(offset or 0.0)
     cells = _cells(x, first, kept)
@@ -159,19 +163,6 @@ def estimate_response(
     if whole and abs(zero) < step / 2 and readout < step / 4:
         return Response(step, told, 0.0, "counted" if step == 1 else "comb", offset or 0.0)
     return Response(found, told, readout, "estimated", dark)
-
-
-def _check(
-    frames: NDArray[Any], mask: Mask | None, gain: float | None, offset: float | None
-) -> None:
-    if gain is not None and not (np.isfinite(gain) and gain > 0):
-        raise ValueError(f"gain must be a positive finite number, got {gain}")
-    if offset is not None and not np.isfinite(offset):
-        raise ValueError(f"offset must be a finite number, got {offset}")
-    if frames.ndim != 3 or len(frames) < 2 or min(frames.shape[1:]) < 4:
-        raise ValueError(f"frames must be (n >= 2, H >= 4, W >= 4), got shape {frames.shape}")
-    if mask is not None and mask.shape != frames.shape[1:]:
-        raise ValueError(f"mask must have shape {frames.shape[1:]}, got {mask.shape}")
 
 
 def _sample(frames: NDArray[Any], mask: Mask | None) -> tuple[Samples, NDArray[np.int64], Mask]:
@@ -312,10 +303,8 @@ def _single(
     if belongs[:, 1].sum() < 50 or not 0.6 < gain / first < 1.5 or readout > gain / 3:
         return first, False
     peak, valley = (np.sum(np.abs(x / gain - middle) < 0.15) for middle in (1, 0.5))
-    tail = (
-        erfc(middle * gain / readout / sqrt(2)) / 2 if readout else 0.0 for middle in (0.85, 1.15)
-    )
-    chance = len(x) * share[0] * -float(np.diff(list(tail))[0])
+    below, above = ndtr(np.array([0.85, 1.15]) * gain / max(readout, 0.1 * gain))
+    chance = len(x) * share[0] * (above - below)  # dark pixels that read like one electron
     beyond = readout > 0.1 * gain and share[0] > 0.8 and peak > 50 + 3 * chance
     return gain, bool(peak > 1.5 * valley or beyond)
 
@@ -323,9 +312,7 @@ def _single(
 def _levels(cells: _Cells, order: NDArray[np.int64], sparse: float) -> FloatArray:
     """Mean, variance and independent numbers, shape (3, K), of cells of like level."""
     rows = []
-    for part in np.array_split(order, int(np.clip(len(order) / 400, 4, 32))):
-        if not len(part):
-            continue
+    for part in filter(len, np.array_split(order, int(np.clip(len(order) / 400, 4, 32)))):
         if cells.mean[part].mean(dtype=float) >= sparse:
             rough = cells.rough[part]
             part = part[rough <= ROUGHER * np.partition(rough, len(part) // 4)[len(part) // 4]]
