@@ -102,8 +102,7 @@ class Shifts:
             where=np.isfinite(self.variance),
             out=np.zeros(len(self.variance)),
         )
-        smoothed: FloatArray = expected + share[:, None] * (self.value - expected)
-        return smoothed
+        return expected + share[:, None] * (self.value - expected)
 
 
 def _neighbours(value: FloatArray, weight: FloatArray, width: float) -> FloatArray:
@@ -195,8 +194,6 @@ class BeamFinder:
         origins = np.tile(center, (len(patterns), 1))
         moving = np.ones(len(patterns), bool)
         variance = np.full(len(patterns), np.inf)
-        if not self.reach:
-            return origins, Shifts(origins - center, variance)
         for turn in range(ROUNDS):
             step, variance[moving] = self._step(patterns[moving], origins[moving], dark, gain)
             # Few counts may send a beam to and fro.
@@ -207,21 +204,15 @@ class BeamFinder:
             moving[moving] = np.abs(step).max(axis=1) > least
             if not moving.any():
                 break
-        lost = moving | ~self._on_detector(origins)
+        last = np.asarray(self.detector.shape) - 1
+        lost = moving | ((origins < 0) | (origins > last)).any(axis=1)
         origins[lost], variance[lost] = center, np.inf
         return origins, Shifts(origins - center, variance)
 
     def first_step(self, patterns: NDArray[np.generic], dark: float, gain: float) -> Shifts:
         """Shifts to first order about the centre, of ``patterns (n, H, W)``."""
         origins = np.tile(np.asarray(self.detector.center), (len(patterns), 1))
-        if not self.reach:
-            return Shifts(np.zeros_like(origins), np.full(len(patterns), np.inf))
         return Shifts(*self._step(patterns, origins, dark, gain))
-
-    def _on_detector(self, origins: FloatArray) -> NDArray[np.bool_]:
-        last = np.asarray(self.detector.shape) - 1
-        on: NDArray[np.bool_] = ((origins >= 0) & (origins <= last)).all(axis=1)
-        return on
 
     def _step(
         self, patterns: NDArray[np.generic], origins: FloatArray, dark: float, gain: float
