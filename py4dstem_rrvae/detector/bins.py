@@ -212,8 +212,7 @@ class SquareGrid:
     def bin_centers(self) -> NDArray[np.complex128]:
         """Middles of the bins (n, n) in units of q, row + i col."""
         middle = ((np.arange(self.n) + 0.5) * 2 / self.n - 1) * self.radius_max
-        centers: NDArray[np.complex128] = middle[:, None] + 1j * middle
-        return centers
+        return middle[:, None] + 1j * middle
 
 
 def _pixels_across(radius: float, detector: Detector) -> float:
@@ -436,16 +435,11 @@ def _torch_csr(matrix: sparse.spmatrix, device: torch.device | str) -> Tensor:
     csr = sparse.csr_matrix(matrix)
     csr.eliminate_zeros()
     csr.sum_duplicates()
-    rows, columns = csr.indptr.astype(np.int64), csr.indices.astype(np.int64)
+    indices = (torch.from_numpy(part.astype(np.int64)) for part in (csr.indptr, csr.indices))
+    values = torch.from_numpy(csr.data).to(torch.float32)
     with warnings.catch_warnings():
         # torch says once per process that its CSR support is in beta.
         warnings.filterwarnings("ignore", message="Sparse")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(rows),
-            torch.from_numpy(columns),
-            torch.from_numpy(np.ascontiguousarray(csr.data)),
-            size=csr.shape,
-            dtype=torch.float32,
-            device=device,
-            check_invariants=True,
+            *indices, values, size=csr.shape, device=device, check_invariants=True
         )

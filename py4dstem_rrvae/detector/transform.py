@@ -294,22 +294,14 @@ class BinTransform:
         return self._phase(part).pixels_seen(self._kept_in(corner))
 
     def _make_phase(self, part: tuple[int, int]) -> Phase:
+        center = self._before[0] + part[0] / STEPS, self._before[1] + part[1] / STEPS
         matrix = tuple(self.detector.matrix.ravel().tolist())
-        operator = _shared_operator(
-            self._size, self._center_in(part), matrix, self.grid, self._host
-        )
+        operator = _shared_operator(self._size, center, matrix, self.grid, self._host)
         return Phase(operator, self._common.area)
-
-    def _center_in(self, part: tuple[int, int]) -> tuple[float, float]:
-        """Where the beam stands in a window."""
-        return self._before[0] + part[0] / STEPS, self._before[1] + part[1] / STEPS
 
     def _operator(self, beam: BeamAt) -> BinOperator:
         """Operator of a window that knows what of it is seen."""
         kept, operator = self._kept_in(beam.corner), beam.phase.operator
         if kept[operator.used].all():
             return operator
-        center = self._center_in(beam.part)
-        return BinOperator(
-            Detector(self._size, center, self.detector.matrix, kept), self.grid, self._host
-        )
+        return BinOperator(replace(operator.detector, mask=kept), self.grid, self._host)
