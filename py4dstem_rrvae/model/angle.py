@@ -171,9 +171,18 @@ def _below_top(values: Tensor, top: Tensor) -> Tensor:
     return (values - top).clamp_(min=-80)
 
 
+def about(log_likelihood: Tensor, theta: Tensor) -> Tensor:
+    """Log-likelihood at equidistant angles from ``theta (B,)`` on, less its mean: (B, K) to (B, n).
+
+    `fold`, `posterior` and `reliability` judge by these values.
+    """
+    turned = shifted(log_likelihood, theta)
+    turned[..., 0] = 0
+    return evaluate(turned, grid_size(log_likelihood))
+
+
 def fold(
-    log_likelihood: Tensor,
-    theta: Tensor,
+    values: Tensor,
     harmonics: Tensor,
     learned_noise: Tensor | float = 0.0,
     least_breaking: float = 0.0,
@@ -185,10 +194,8 @@ def fold(
 
     Parameters
     ----------
-    log_likelihood : complex Tensor, shape (B, K)
-        Coefficients of the patterns' log-likelihood as a function of the angle.
-    theta : Tensor, shape (B,)
-        Its mode.
+    values : Tensor, shape (B, n)
+        The patterns' log-likelihood `about` its mode.
     harmonics : complex Tensor, shape (B, R, M)
         Orthonormal angular Fourier coefficients of decoded patterns, from order 0, in units of
         the noise of one bin, those of a ring times the root of the share that is seen of it.
@@ -203,11 +210,9 @@ def fold(
         1 for a pattern with one distinct orientation, n where turns by ``2 pi / n`` cannot be told
         apart, 0 where the decoded pattern has no angular structure.
     """
-    waves, _, kept_by = symmetries(harmonics.shape[-1], theta.dtype, theta.device)
+    waves, _, kept_by = symmetries(harmonics.shape[-1], values.dtype, values.device)
     energy = 2 * power(harmonics)
-    n = grid_size(log_likelihood)
-    values = evaluate(shifted(log_likelihood, theta), n)
-    turned = values[:, [round(turn * n) for turn in TURNS]]
+    turned = values[:, [round(turn * values.shape[-1]) for turn in TURNS]]
     # Noise makes the cost of a turn vary by the difference between the pattern and its turned self,
     # and a decoder that has learned some of the pattern's own noise adds to the cost, in the orders
     # that are left of it.
@@ -307,35 +312,28 @@ def mode(log_likelihood: Tensor) -> Tensor:
     return angle
 
 
-def posterior(
-    log_likelihood: Tensor, folds: Tensor, angle: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def posterior(values: Tensor, folds: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     """Mode and standard deviation of the angle, uniform beforehand.
 
     Parameters
     ----------
-    log_likelihood : complex Tensor, shape (B, K)
-        Coefficients of the log-likelihood as a function of the angle.
+    values : Tensor, shape (B, n)
+        Log-likelihood `about` its mode.
     folds : Tensor of int64, shape (B,)
         From `fold`; the angle is only looked for modulo ``2 pi / fold``.
-    angle : Tensor, shape (B,), or None
-        The mode, where it is known already.
+    angle : Tensor, shape (B,)
+        The mode.
 
     Returns
     -------
     angle : Tensor, shape (B,)
-        Mode in [0, 2 pi), NaN where the fold is 0.
+        The mode, NaN where the fold is 0.
     std : Tensor, shape (B,)
         Circular standard deviation in radians about the mode, within one period; that of a uniform
         angle, ``pi / sqrt(3)``, where the fold is 0.
     """
-    n = grid_size(log_likelihood)
-    angle = mode(log_likelihood) if angle is None else angle
-    values = evaluate(shifted(log_likelihood, angle), n)
-    step = 2 * math.pi / n
-    offset = torch.arange(n, dtype=values.dtype, device=values.device) * step
-    # From the nearest of the fold's equivalent peaks, for every fold there is.
-    distance = _to_nearest(offset)
+    step = 2 * math.pi / values.shape[-1]
+    distance = _to_nearest(values.shape[-1], values.dtype, values.device)
     squared = torch.softmax(_below_top(values, values[:, :1]), dim=-1) @ distance.square().T
     spread = squared.gather(-1, folds[:, None])[:, 0].sqrt()
     curvature = (2 * values[:, 0] - values[:, 1] - values[:, -1]) / step**2
@@ -350,7 +348,7 @@ def posterior(
     )
 
 
-def reliability(log_likelihood: Tensor, folds: Tensor, angle: Tensor) -> Tensor:
+def reliability(values: Tensor, folds: Tensor) -> Tensor:
     """By how much the angle explains a pattern better than the best other one, from 0 to 1.
 
     ``1 - Q2 / Q1``, as in orientation mapping (E. F. Rauch and M. Veron, Mater. Charact. 98, 2014),
@@ -358,10 +356,8 @@ def reliability(log_likelihood: Tensor, folds: Tensor, angle: Tensor) -> Tensor:
 
     Parameters
     ----------
-    log_likelihood, folds
+    values, folds
         As in `posterior`; what turns by ``2 pi / fold`` give is no other angle.
-    angle : Tensor, shape (B,)
-        The mode.
 
     Returns
     -------
@@ -369,28 +365,22 @@ def reliability(log_likelihood: Tensor, folds: Tensor, angle: Tensor) -> Tensor:
         1 where there is no other maximum above the mean, near 0 where another turn is nearly as
         good, 0 where the fold is 0.
     """
-    n = grid_size(log_likelihood)
-    turned = shifted(log_likelihood, angle)
-    turned[..., 0] = 0
-    values = evaluate(turned, n)
     around = torch.cat([values[:, -1:], values, values[:, :1]], dim=-1)
     maximum = (values >= around[:, :-2]) & (values >= around[:, 2:])
-    others = values.masked_fill(~(maximum & _elsewhere(n, angle.dtype, angle.device)[folds]), 0)
+    distance = _to_nearest(values.shape[-1], values.dtype, values.device)
+    others = values.masked_fill(~(maximum & (distance.abs() > SAME)[folds]), 0)
     reliable = 1 - others.amax(dim=-1) / values[:, 0].clamp(min=1e-9)
     return torch.where(folds == 0, torch.zeros_like(reliable), reliable.clamp(0, 1))
 
 
 @lru_cache(maxsize=8)
-def _elsewhere(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Which of n angles are no symmetry-equivalent of 0, for every fold there is, (folds, n)."""
+def _to_nearest(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Signed distance of n equidistant angles from the nearest of a fold's equivalents of 0.
+
+    For every number of folds from 0 on, (13, n), made once; 0 is taken for 1.
+    """
     with torch.inference_mode(False):
         offset = torch.arange(n, dtype=dtype, device=device) * (2 * math.pi / n)
-        away = _to_nearest(offset).abs() > SAME
-    return away
-
-
-def _to_nearest(offset: Tensor) -> Tensor:
-    """Signed distance of angles (n,) from the nearest equivalent of 0, for every fold, (F, n)."""
-    every = torch.arange(max(FOLDS) + 1, dtype=offset.dtype, device=offset.device)
-    period = 2 * math.pi / every.clamp(min=1)[:, None]
-    return torch.remainder(offset + period / 2, period) - period / 2
+        every = torch.arange(max(FOLDS) + 1, dtype=dtype, device=device)
+        period = 2 * math.pi / every.clamp(min=1)[:, None]
+        return torch.remainder(offset + period / 2, period) - period / 2

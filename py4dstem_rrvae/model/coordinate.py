@@ -255,7 +255,7 @@ class CoordinateRRVAE(LatentModel):
         folds = angle.largest_fold(harmonics, broken, IMPERFECT)
         folds = torch.where(gain[:, 1:].sum(dim=-1) < angle.EVIDENCE, 0, folds)
         overlap_at = nn.functional.pad(power + 0j, (0, 1))
-        return folds, angle.reliability(overlap_at, folds, torch.zeros_like(theta))
+        return folds, angle.reliability(angle.about(overlap_at, torch.zeros_like(theta)), folds)
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:

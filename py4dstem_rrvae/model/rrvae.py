@@ -384,18 +384,17 @@ class PolarRRVAE(LatentModel):
             for still in (self.background, fixed)
         )
         seen = self.weight.mean(dim=-1, keepdim=True).sqrt()
-        folds = angle.fold(
-            fit.turned, fit.theta, seen * relative, self.learned_noise, self.least_breaking
-        )
+        values = angle.about(fit.turned, fit.theta)
+        folds = angle.fold(values, seen * relative, self.learned_noise, self.least_breaking)
         folds = torch.where(evidence.undirected(over_round, over_fixed), 0, folds)
-        theta, std = angle.posterior(fit.turned, folds, fit.theta)
+        theta, std = angle.posterior(values, folds, fit.theta)
         error = ((fit.squared / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
         # Quasi-likelihood (R. W. M. Wedderburn, Biometrika 61, 1974): what the model lacks of a
         # pattern is taken for noise.
         std = torch.minimum(std * self.angle_spread * error.clamp(min=1), widest)
         z_std = self.z_std(fit.log_variance)
-        reliability = angle.reliability(fit.turned, folds, fit.theta)
+        reliability = angle.reliability(values, folds)
         return Inference(fit.z, z_std, theta, std, folds, error, reliability, fit.handedness)
 
     @torch.no_grad()
@@ -404,10 +403,11 @@ class PolarRRVAE(LatentModel):
         draws, shape = len(noise), noise.shape[:2]
         harmonics = self.fit(x).harmonics.repeat(draws, 1, 1)
         folds = self.infer(x).fold.repeat(draws)
-        densities = [
-            self.turn_density(half.flatten(0, 1), harmonics) for half in (x + noise, x - noise)
-        ]
-        found = [angle.posterior(0.5 * one, folds, angle.mode(one)) for one in densities]
+        found = []
+        for half in (x + noise, x - noise):
+            turned = self.turn_density(half.flatten(0, 1), harmonics)
+            theta = angle.mode(turned)
+            found.append(angle.posterior(0.5 * angle.about(turned, theta), folds, theta))
         angles, stds = (torch.stack(part) for part in zip(*found, strict=True))
         return angles.unflatten(1, shape), stds.unflatten(1, shape)
 
