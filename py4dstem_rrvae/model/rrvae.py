@@ -214,24 +214,13 @@ class PolarRRVAE(LatentModel):
             harmonics = angle.mirrored_where(mirrored, harmonics)
         return self.background + self.polar(harmonics, theta)
 
-    def bin_noise(self, variance: Tensor | None = None) -> Tensor:
-        """Standard deviation of the noise of each bin, (R, A); 0 where the mask leaves nothing."""
-        # Bins of one ring share pixels: their number counts for `dof` independent ones.
-        variance = self.noise_variance if variance is None else variance
-        variance = variance * self.dof / self.n_angular
-        inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
-        return (variance[:, None] * inverse).sqrt()
-
     def noise_at(self, x: Tensor) -> Tensor:
         """Standard deviation of the noise of each bin of ``x (n, R, A)``, (n, R, A)."""
         relative = [self._counting.relative(b - self.fit(b).residual) for b in x.split(512)]
         return self.bin_noise() * torch.cat(relative).sqrt()
 
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """``log p(x | z)`` (B,), marginal over the turn; in training it also tracks the noise."""
-        return self._log_likelihood(x, self.decode(z))
-
-    def _log_likelihood(self, x: Tensor, harmonics: Tensor) -> Tensor:
+    def log_likelihood(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        """``log p(x | D)`` (B,), marginal over the turn; in training it also tracks the noise."""
         normalisation = 0.5 * (self.dof * (2 * math.pi * self.noise_variance).log()).sum()
         return self._log_marginal(x, harmonics) - normalisation
 
@@ -346,11 +335,11 @@ class PolarRRVAE(LatentModel):
         mean, log_variance = self.encode(x)
         z = mean + (0.5 * log_variance).exp() * noise * self.kept
         if not self.training:
-            return self.log_likelihood(x, z), kl_divergence(mean, log_variance)
+            return self.log_likelihood(x, self.decode(z)), kl_divergence(mean, log_variance)
         step = DRIFT_STEP * nn.functional.normalize(noise, dim=-1)
         harmonics, change = self.decode_with_change(z, step)
-        drift = self._drift(harmonics, change)
-        return self._log_likelihood(x, harmonics) - drift, kl_divergence(mean, log_variance)
+        drift = self._drift(harmonics, change)  # before the noise is tracked
+        return self.log_likelihood(x, harmonics) - drift, kl_divergence(mean, log_variance)
 
     def _drift(self, harmonics: Tensor, change: Tensor) -> Tensor:
         """Cost (B,) of a decoder that turns its pattern by `change` in a step of `DRIFT_STEP`."""
