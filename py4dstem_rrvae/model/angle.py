@@ -239,11 +239,8 @@ def largest_fold(harmonics: Tensor, broken: Tensor, least_breaking: float) -> Te
     unbroken = ~broken | (breaking < (least_breaking * total).clamp(min=DETECTABLE)[:, None])
     # What is left must itself be seen, or a faint pattern would pass for any high order.
     unbroken &= total[:, None] - breaking >= DETECTABLE
-    result = torch.ones(len(energy), dtype=torch.int64, device=energy.device)
-    for k, fold_ in reversed(list(enumerate(FOLDS))):
-        result[unbroken[:, k]] = fold_
-    result[total < DETECTABLE] = 0
-    return result
+    largest = (unbroken * torch.tensor(FOLDS, device=energy.device)).amax(dim=-1).clamp(min=1)
+    return torch.where(total < DETECTABLE, 0, largest)
 
 
 @lru_cache(maxsize=16)
