@@ -95,13 +95,7 @@ class Shifts:
         tried = [_neighbours(value, weight, width).reshape(-1, 2) for width in WIDTHS]
         expected = min(tried, key=self.excess)
         prior = max(self.excess(expected), 0.0)
-        # A variance that is infinite leaves what is expected.
-        share = np.divide(
-            prior,
-            prior + self.variance,
-            where=np.isfinite(self.variance),
-            out=np.zeros(len(self.variance)),
-        )
+        share = prior / (prior + self.variance)  # an infinite variance leaves what is expected
         return expected + share[:, None] * (self.value - expected)
 
 
@@ -306,9 +300,7 @@ def _profile(
 def _reach(profile: FloatArray) -> tuple[bool, float]:
     """Whether there is a disc about the beam, and the radius in pixels of what to look at."""
     middle = profile[: 2 * STEPS].mean()
-    if middle < profile.max() / 2:
-        return False, len(profile) / STEPS
     half = int(np.argmax(profile < middle / 2)) / STEPS
-    if half == 0:
+    if middle < profile.max() / 2 or half == 0:
         return False, len(profile) / STEPS
     return True, half + max(BEYOND_EDGE, BEYOND_RADIUS * half)

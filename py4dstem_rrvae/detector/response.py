@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import ndtr
 
-FloatArray = NDArray[np.float64]
+from .center import FloatArray, Mask
+
 Samples = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 Anchor = tuple[float, float, float]
 """Mean and variance of a point on the line of noise, and the independent numbers behind them."""
 Source = Literal["counted", "comb", "estimated", "given", "noise-free"]
