@@ -435,11 +435,11 @@ def _torch_csr(matrix: sparse.spmatrix, device: torch.device | str) -> Tensor:
     csr = sparse.csr_matrix(matrix)
     csr.eliminate_zeros()
     csr.sum_duplicates()
-    indices = (torch.from_numpy(part.astype(np.int64)) for part in (csr.indptr, csr.indices))
-    values = torch.from_numpy(csr.data).to(torch.float32)
+    rows, columns, values = (torch.from_numpy(x) for x in (csr.indptr, csr.indices, csr.data))
     with warnings.catch_warnings():
         # torch says once per process that its CSR support is in beta.
         warnings.filterwarnings("ignore", message="Sparse")
-        return torch.sparse_csr_tensor(
-            *indices, values, size=csr.shape, device=device, check_invariants=True
+        torch_csr = torch.sparse_csr_tensor(
+            rows.long(), columns.long(), values.float(), csr.shape, check_invariants=True
         )
+    return torch_csr.to(device)
