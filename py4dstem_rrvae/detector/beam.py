@@ -203,11 +203,6 @@ class BeamFinder:
         origins[lost], variance[lost] = center, np.inf
         return origins, Shifts(origins - center, variance)
 
-    def first_step(self, patterns: NDArray[np.generic], dark: float, gain: float) -> Shifts:
-        """Shifts to first order about the centre, of ``patterns (n, H, W)``."""
-        origins = np.tile(np.asarray(self.detector.center), (len(patterns), 1))
-        return Shifts(*self._step(patterns, origins, dark, gain))
-
     def _step(
         self, patterns: NDArray[np.generic], origins: FloatArray, dark: float, gain: float
     ) -> tuple[FloatArray, FloatArray]:
@@ -269,7 +264,8 @@ def wandering(detector: Detector, patterns: NDArray[np.generic], dark: float, ga
     0 where it is small, or may be noise. One step tells a beam that stands still, at once.
     """
     still = BeamFinder.of(detector, patterns, dark, rounds=0)
-    if not still.first_step(patterns, dark, gain).wandering(WANDERING / 2):
+    center = np.tile(np.asarray(detector.center), (len(patterns), 1))
+    if not Shifts(*still._step(patterns, center, dark, gain)).wandering(WANDERING / 2):
         return 0.0
     patterns = patterns[:MEASURED]
     finder = BeamFinder.of(detector, patterns, dark)
