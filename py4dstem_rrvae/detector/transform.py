@@ -145,10 +145,13 @@ class BinTransform:
         self.mean, self._flat = mean, torch.ones(self.grid.shape, device=self._host)
         if mean is not None:
             self._expected = lru_cache(maxsize=256)(partial(self._find_expected, mean))
-            bins = self._common.bin(mean.on(self.detector)[None])[0]
-            self._reference = bins.to(self.device)
+            self._reference = self._bins_of(mean).to(self.device)
             if isinstance(self.grid, PolarGrid):  # square bins lie in no rings
                 self._flat = self._flattening(mean.round())
+
+    def _bins_of(self, mean: FineMean) -> Tensor:
+        """Bins (R, A) of a mean pattern about the detector's centre."""
+        return self._common.bin(mean.on(self.detector)[None])[0]
 
     def _flattening(self, mean: FineMean) -> Tensor:
         """By what to multiply the bins (R, A) of a round pattern to make its rings even.
@@ -156,7 +159,7 @@ class BinTransform:
         Bins hold whole pixels or parts of them, more or less of a disc's edge, and behind a mask's
         edge the inner or the outer side of their ring.
         """
-        bins, weight = self._common.bin(mean.on(self.detector)[None])[0], self._common.weight
+        bins, weight = self._bins_of(mean), self._common.weight
         ring = ring_mean(bins, weight)[:, None]
         # Without the last of these a mean that is nowhere positive would give 0 / 0.
         least = (LEAST_BRIGHT * ring.max()).clamp(min=1e-30)
@@ -206,8 +209,7 @@ class BinTransform:
 
     def round_pattern(self, mean: FineMean) -> Tensor:
         """Bins (R, A) of a mean pattern averaged over the angle."""
-        frame = mean.round().on(self.detector)
-        return (self._common.bin(frame[None])[0] * self._flat).to(self.device)
+        return (self._bins_of(mean.round()) * self._flat).to(self.device)
 
     @property
     def dark(self) -> Tensor:
