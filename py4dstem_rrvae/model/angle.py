@@ -35,6 +35,8 @@ SAME = math.pi / (2 * max(FOLDS))
 # Angles a posterior is evaluated at: so many per harmonic of a decoded pattern, which has 16 or 32.
 # That is a multiple of every fold, so that a grid that holds one peak of a pattern holds all.
 OVERSAMPLING, MOST_ANGLES = 15, 480
+# Angle between those that one pattern of a batch and the next are made to prefer in training.
+GOLDEN = math.pi * (3 - math.sqrt(5))
 # Turns, as shares of a full one, that leave some of these folds as they are.
 TURNS = tuple(sorted({k / n for n in FOLDS for k in range(1, n)}))
 
@@ -96,9 +98,17 @@ def at_zero(coefficients: Tensor) -> Tensor:
     return 2 * real.sum(dim=-1) - real[..., 0]
 
 
-def deviation(coefficients: Tensor) -> Tensor:
-    """Standard deviation (...) of a function over the circle."""
-    return coefficients[..., 1:].abs().square().sum(dim=-1).mul_(2).sqrt_()
+def swayed(coefficients: Tensor, share: float) -> Tensor:
+    """Functions (..., B, K) with a slight preference for an angle each.
+
+    Of an amplitude of so many of their standard deviations over the circle; it gets no gradient.
+    """
+    deviation = coefficients.detach()[..., 1:].abs().square().sum(dim=-1).mul_(2).sqrt_()
+    # Even over a batch, whose order is drawn anew in each epoch.
+    number = torch.arange(coefficients.shape[-2], device=deviation.device, dtype=deviation.dtype)
+    preference = torch.polar(0.5 * share * deviation, (GOLDEN * number).expand_as(deviation))
+    first = coefficients[..., 1:2] + preference[..., None]
+    return torch.cat([coefficients[..., :1], first, coefficients[..., 2:]], dim=-1)
 
 
 def log_mean_exp(coefficients: Tensor) -> tuple[Tensor, Tensor]:

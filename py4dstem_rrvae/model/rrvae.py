@@ -32,8 +32,6 @@ LEAST_LEVEL = 1e-9
 LEARNED_NOISES, MOST_JUDGED = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), 512
 # Step in z of a finite difference.
 DRIFT_STEP = 0.05
-# Angle between the directions that one pattern and the next are made to prefer in training.
-GOLDEN = math.pi * (3 - math.sqrt(5))
 
 
 class PolarRRVAE(LatentModel):
@@ -184,9 +182,8 @@ class PolarRRVAE(LatentModel):
 
     def polar(self, harmonics: Tensor, theta: Tensor) -> Tensor:
         """Patterns (B, R, A), background apart, of `harmonics` (B, R, M) turned by theta (B,)."""
-        turned: Tensor = torch.fft.irfft(
-            angle.shifted(harmonics, -theta[:, None]), n=self.n_angular, norm="ortho"
-        )
+        shifted = angle.shifted(harmonics, -theta[:, None])
+        turned: Tensor = torch.fft.irfft(shifted, n=self.n_angular, norm="ortho")
         return turned
 
     def log_density(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,25 +225,12 @@ class PolarRRVAE(LatentModel):
         constant, turned = self.log_density(x, harmonics)
         if not self.training:
             return constant + angle.log_mean_exp(turned)[0]
-        marginal, theta = angle.log_mean_exp(self._swayed(turned))
+        # Of turns that explain a symmetric pattern alike, training would else take those that turn
+        # the same sector beyond the detector's edge, where decoded patterns are arbitrary.
+        sway = self.sway if self._masked else 0.0
+        marginal, theta = angle.log_mean_exp(angle.swayed(turned, sway) if sway else turned)
         self._track_noise(constant + angle.at_zero(angle.shifted(turned, theta)))
         return constant + marginal
-
-    def _swayed(self, turned: Tensor) -> Tensor:
-        """Log-likelihoods of the turn (..., B, K) with a slight preference for a direction each.
-
-        Of turns that explain a symmetric pattern alike, training would else take those that turn
-        the same sector beyond the detector's edge, where decoded patterns are arbitrary.
-        """
-        if not self._masked or self.sway == 0:
-            return turned
-        size = self.sway * angle.deviation(turned.detach())
-        # Golden angles: even over a batch, whose order is drawn anew in each epoch.
-        number = torch.arange(turned.shape[-2], device=size.device, dtype=size.dtype)
-        preference = torch.polar(0.5 * size, (GOLDEN * number).expand_as(size))
-        return torch.cat(
-            [turned[..., :1], turned[..., 1:2] + preference[..., None], turned[..., 2:]], dim=-1
-        )
 
     @torch.no_grad()
     def _track_noise(self, highest: Tensor) -> None:
