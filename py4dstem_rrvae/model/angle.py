@@ -133,7 +133,7 @@ class _LogMeanExp(torch.autograd.Function):
         k, dtype, device = coefficients.shape[-1], coefficients.real.dtype, coefficients.device
         n = grid_size(coefficients)
         order, count = orders(k, dtype, device)
-        bend, steps = _grid(k, dtype, device)
+        bend, steps = _grid(k, n, dtype, device)
         theta = peak(coefficients, n)
         to_peak = _phase(order, theta)
         turned = coefficients * to_peak
@@ -162,13 +162,13 @@ class _LogMeanExp(torch.autograd.Function):
 
 
 @lru_cache(maxsize=8)
-def _grid(k: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What `_LogMeanExp` multiplies by, made once.
+def _grid(k: int, n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What `_LogMeanExp` multiplies by on a grid of n angles, made once.
 
     How much each order bends f at its peak in a step of the grid (K,); ones, and squares of steps
     from the peak, (2, 17).
     """
-    step = 2 * math.pi / min(OVERSAMPLING * (k - 1), MOST_ANGLES)
+    step = 2 * math.pi / n
     squares = torch.arange(-8, 9, dtype=dtype, device=device).square()
     bend = 2 * (orders(k, dtype, device)[0] * step).square()
     return bend, torch.stack([squares**0, squares])
