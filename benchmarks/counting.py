@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from py4dstem_rrvae.detector.intensity import Intensity, choose_intensity
 from py4dstem_rrvae.model.base import Background
 from py4dstem_rrvae.model.rrvae import PolarRRVAE
 from py4dstem_rrvae.scan.binning import Binner
-from py4dstem_rrvae.training.loop import Schedule, fit_model, split
+from py4dstem_rrvae.training.loop import Schedule, split, train
 
 from . import scores
 from .quality import Row, table
@@ -110,17 +109,15 @@ def found_by(kind: str, training: np.ndarray, fresh: np.ndarray, seed: int) -> F
         scale = choose_intensity(kind, counts, 1.0, transform.weight)
     x, y = scale(counts), scale(unseen)
 
-    def new() -> PolarRRVAE:
-        torch.manual_seed(seed)
-        made = PoissonRRVAE if kind == "poisson" else PolarRRVAE
-        model = made(2, transform.weight, transform.dof, kind == "counts")
-        electrons = scale.mean_electrons(x, transform.weight)
-        if electrons is not None:
-            model.know_counts(electrons)
-        return model
-
+    torch.manual_seed(seed)
+    made = PoissonRRVAE if kind == "poisson" else PolarRRVAE
+    model = made(2, transform.weight, transform.dof, kind == "counts")
+    electrons = scale.mean_electrons(x, transform.weight)
+    if electrons is not None:
+        model.know_counts(electrons)
     parts, schedule = split(x, torch.Generator().manual_seed(seed)), Schedule(45, 64, 5e-3, 1.0)
-    model, _ = fit_model(partial(new), parts, None, parts[0].mean(dim=0), schedule, seed, False)
+    model.initialise(parts[0], None, parts[0].mean(dim=0))
+    train(model, *parts, schedule, torch.Generator().manual_seed(seed))
     with torch.inference_mode():
         fit = model.fit(y)
     return Found(fit.z.double().numpy(), fit.theta.double().numpy())

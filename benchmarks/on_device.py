@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from py4dstem_rrvae import RRVAE, Codes, Frames, synthetic
-from py4dstem_rrvae.detector.bins import as_floats
+from py4dstem_rrvae.detector.bin_operator import as_floats
 from py4dstem_rrvae.scan.encoding import DEVICE_CHUNK
 from py4dstem_rrvae.training.calibration import calibrate, redraw
 from py4dstem_rrvae.training.loop import split

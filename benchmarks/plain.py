@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,8 +13,8 @@ from py4dstem_rrvae.model.networks import SECTORS
 from py4dstem_rrvae.model.rrvae import PolarRRVAE
 from py4dstem_rrvae.scan.binning import Binner
 from py4dstem_rrvae.scan.encoding import CHUNK
+from py4dstem_rrvae.training import loop
 from py4dstem_rrvae.training.defaults import schedule_of
-from py4dstem_rrvae.training.loop import fit_model, split
 
 
 class PlainEncoder(nn.Module):
@@ -75,14 +73,14 @@ class Plain:
         self.intensity = Intensity("sqrt", torch.ones(()))
         transform = self.binner.transform
 
-        def new() -> PlainVAE:
-            torch.manual_seed(seed)
-            return PlainVAE(latent_dim, transform.weight, transform.dof)
-
-        parts = split(self._polar(train), torch.Generator().manual_seed(seed))
+        parts = loop.split(self._polar(train), torch.Generator().manual_seed(seed))
         schedule = schedule_of(RRVAE(max_epochs=epochs).get_params(), len(parts[0]))
         mean = parts[0].mean(dim=0)
-        self.model, self.history = fit_model(partial(new), parts, "mean", mean, schedule, seed)
+        torch.manual_seed(seed)
+        self.model = PlainVAE(latent_dim, transform.weight, transform.dof)
+        self.model.initialise(parts[0], "mean", mean)
+        chance = torch.Generator().manual_seed(seed)
+        self.history = loop.train(self.model, *parts, schedule, chance)
         self.shown = len(self.history.train_loss) * len(parts[0])
 
     def _polar(self, frames: np.ndarray) -> Tensor:

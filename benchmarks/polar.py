@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.detector import bins
+from py4dstem_rrvae.detector import bin_operator, bins
 from py4dstem_rrvae.detector.transform import BinTransform
 from py4dstem_rrvae.model import angle
 
@@ -30,12 +30,12 @@ Frames = NDArray[np.generic]
 
 def summed(frames: Frames, fine: int, coarse: int) -> torch.Tensor:
     """Counts summed into bins, Anscombe-transformed, with pixels cut into that many parts."""
-    kept = bins.FINE_SPLIT, bins.COARSE_SPLIT
-    bins.FINE_SPLIT, bins.COARSE_SPLIT = fine, coarse
+    kept = bin_operator.FINE_SPLIT, bin_operator.COARSE_SPLIT
+    bin_operator.FINE_SPLIT, bin_operator.COARSE_SPLIT = fine, coarse
     try:
         binned = BinTransform(DETECTOR, GRID)(frames)
     finally:
-        bins.FINE_SPLIT, bins.COARSE_SPLIT = kept
+        bin_operator.FINE_SPLIT, bin_operator.COARSE_SPLIT = kept
     return 2 * (binned + 0.375).sqrt()
 
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, rotate
 
 from py4dstem_rrvae import Frames, datasets, describe, synthetic
-from py4dstem_rrvae.detector.bins import BinOperator, Detector, PolarGrid
+from py4dstem_rrvae.detector.bin_operator import BinOperator
+from py4dstem_rrvae.detector.bins import Detector, PolarGrid
 from py4dstem_rrvae.symmetry.autocorrelation import SYMMETRY_KINDS, PolarBins, SymmetryKind
 from py4dstem_rrvae.symmetry.scores import ORDERS, Symmetry, symmetry
 

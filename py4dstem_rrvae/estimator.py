@@ -7,7 +7,6 @@ import copy
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -43,7 +42,7 @@ from .training.angle_zero import angle_offset
 from .training.calibration import calibrate, redraw, widen
 from .training.defaults import MIN_PATTERNS, MIN_PIXELS, schedule_of
 from .training.fitted import Fitted
-from .training.loop import History, RateKind, fit_model, settle_latents, split
+from .training.loop import History, RateKind, settle_latents, split, train
 
 FloatArray = NDArray[np.float64]
 
@@ -583,15 +582,11 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         transform, stabilised = prepared.binner.transform, prepared.stabilised
         parts = split(stabilised, chance)
         electrons = prepared.intensity.mean_electrons(stabilised, transform.weight)
-        model, history = fit_model(
-            partial(self._recipe.build, transform.weight, transform.dof, prepared.seed, electrons),
-            parts,
-            self.background,
-            prepared.round,
-            schedule_of(self.get_params(), len(parts[0])),
-            prepared.seed,
-            self.progress,
-        )
+        model = self._recipe.build(transform.weight, transform.dof, prepared.seed, electrons)
+        model.initialise(parts[0], self.background, prepared.round)
+        schedule = schedule_of(self.get_params(), len(parts[0]))
+        samples = torch.Generator().manual_seed(prepared.seed)
+        history = train(model, *parts, schedule, samples, self.progress)
         if history.validation_loss and not np.isfinite(history.validation_loss).any():
             raise ValueError(
                 "training has diverged: no epoch has a finite loss. Lower learning_rate "

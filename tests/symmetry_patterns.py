@@ -6,7 +6,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.detector.bins import BinOperator, Detector, PolarGrid
+from py4dstem_rrvae.detector.bin_operator import BinOperator
+from py4dstem_rrvae.detector.bins import Detector, PolarGrid
 from py4dstem_rrvae.symmetry.autocorrelation import PolarBins
 from py4dstem_rrvae.symmetry.scores import symmetry
 

@@ -49,7 +49,8 @@ def fold(share, learned_noise=0.0, least_breaking=0.0, seen=1.0):
     overlap = seen * (share * angle.power(harmonics))
     theta = torch.tensor([0.7], dtype=torch.float64)
     turned = angle.shifted(torch.nn.functional.pad(overlap + 0j, (0, 1)), -theta)
-    found = angle.fold(turned, theta, seen**0.5 * harmonics, learned_noise, least_breaking)
+    values = angle.about(turned, theta)
+    found = angle.fold(values, seen**0.5 * harmonics, learned_noise, least_breaking)
     return found.item()
 
 

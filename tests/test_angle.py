@@ -121,7 +121,8 @@ def fold(decoded, true=None, **options):
     overlap = ((decoded if true is None else true) * decoded.conj()).sum(dim=1)
     overlap[:, 0] = 0
     log_likelihood = torch.nn.functional.pad(overlap, (0, 1))
-    return angle.fold(log_likelihood, torch.zeros(len(decoded)), decoded, **options).item()
+    values = angle.about(log_likelihood, torch.zeros(len(decoded)))
+    return angle.fold(values, decoded, **options).item()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 8, 10, 12])
@@ -166,29 +167,34 @@ def test_a_grid_that_holds_one_peak_of_a_pattern_holds_all(orders):
     assert n >= 7 * (orders - 1)
 
 
+def posterior(coefficients, folds):
+    theta = angle.mode(coefficients)
+    return angle.posterior(angle.about(coefficients, theta), folds, theta)
+
+
 @pytest.mark.parametrize("height", [20.0, 1e3, 1e5, 1e7])
 def test_posterior_of_a_peak_has_its_place_and_width(height):
-    theta, std = angle.posterior(cosine(height, 1.234), one_fold())
+    theta, std = posterior(cosine(height, 1.234), one_fold())
     assert theta.item() == pytest.approx(1.234, abs=1e-4)
     # A von Mises density of this concentration has a variance of 1 / height (1 + 1 / (2 height)).
     assert std.item() == pytest.approx(height**-0.5, rel=0.05)
 
 
 def test_posterior_of_a_flat_likelihood_is_that_of_a_uniform_angle():
-    _, std = angle.posterior(cosine(0.0, 0.0), one_fold())
+    _, std = posterior(cosine(0.0, 0.0), one_fold())
     assert std.item() == pytest.approx(math.pi / math.sqrt(3), rel=1e-4)
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 6])
 def test_width_of_n_equal_peaks_is_that_of_one(n):
     height = 200.0
-    _, std = angle.posterior(cosine(height, 0.1, order=n), one_fold(n))
+    _, std = posterior(cosine(height, 0.1, order=n), one_fold(n))
     assert std.item() == pytest.approx(1 / (n * math.sqrt(height)), rel=0.05)
 
 
 @pytest.mark.parametrize("height", [20.0, 1e4, 1e6])
 def test_width_tells_that_two_distinct_peaks_are_undecided(height):
-    _, std = angle.posterior(cosine(height, 0.1, order=2), one_fold(1))
+    _, std = posterior(cosine(height, 0.1, order=2), one_fold(1))
     assert std.item() == pytest.approx(math.pi / math.sqrt(2), rel=0.05)
 
 
@@ -197,19 +203,19 @@ def test_posterior_of_an_n_fold_pattern_has_n_equal_peaks(n):
     values = angle.evaluate(cosine(200.0, 0.0, order=n), 120)[0].numpy()
     top = values > values.max() - 1e-9
     assert top.sum() == n
-    theta, _ = angle.posterior(cosine(200.0, 0.1, order=n), one_fold(n))
+    theta, _ = posterior(cosine(200.0, 0.1, order=n), one_fold(n))
     assert math.remainder(theta.item() - 0.1, 2 * math.pi / n) == pytest.approx(0, abs=1e-4)
 
 
 def test_an_undefined_angle_is_nan_and_as_wide_as_the_circle():
-    theta, std = angle.posterior(cosine(1e3, 0.1), one_fold(0))
+    theta, std = posterior(cosine(1e3, 0.1), one_fold(0))
     assert math.isnan(theta.item())
     assert std.item() == pytest.approx(math.pi / math.sqrt(3))
 
 
 def reliability(coefficients, n=1):
-    folds = one_fold(n)
-    return angle.reliability(coefficients, folds, angle.mode(coefficients)).item()
+    values = angle.about(coefficients, angle.mode(coefficients))
+    return angle.reliability(values, one_fold(n)).item()
 
 
 @pytest.mark.parametrize("height", [0.5, 20.0, 1e6])

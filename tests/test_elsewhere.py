@@ -10,7 +10,7 @@ from elsewhere import Away, elsewhere
 from estimators import NAMES
 
 from py4dstem_rrvae import RRVAE, Frames, describe, latent_dims, synthetic
-from py4dstem_rrvae.detector.bins import as_floats
+from py4dstem_rrvae.detector.bin_operator import as_floats
 from py4dstem_rrvae.scan.encoding import Encoder
 from py4dstem_rrvae.training import calibration
 

@@ -10,7 +10,8 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from py4dstem_rrvae import synthetic
-from py4dstem_rrvae.detector.bins import BinOperator, Detector, PolarGrid, center_of_mass
+from py4dstem_rrvae.detector.bin_operator import BinOperator
+from py4dstem_rrvae.detector.bins import Detector, PolarGrid, center_of_mass
 from py4dstem_rrvae.detector.transform import BinTransform
 
 

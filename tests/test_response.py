@@ -180,13 +180,6 @@ def test_an_offset_is_a_finite_number(wrong):
         estimate_response(np.zeros((8, 8, 8)), offset=wrong)
 
 
-def test_shapes():
-    with pytest.raises(ValueError, match=r"frames must be .*, got shape \(8, 3, 8\)"):
-        estimate_response(np.zeros((8, 3, 8)))
-    with pytest.raises(ValueError, match=r"mask must have shape \(8, 8\), got \(8, 9\)"):
-        estimate_response(np.zeros((8, 8, 8)), np.ones((8, 9), dtype=bool))
-
-
 @pytest.mark.parametrize("mask", [None, np.zeros((8, 8), dtype=bool)])
 def test_nothing_to_see_counts_as_counts(mask):
     assert estimate_response(np.zeros((8, 8, 8)), mask).source == "counted"

@@ -19,7 +19,8 @@ from symmetry_patterns import (
     twisted,
 )
 
-from py4dstem_rrvae.detector.bins import BinOperator, Detector
+from py4dstem_rrvae.detector.bin_operator import BinOperator
+from py4dstem_rrvae.detector.bins import Detector
 from py4dstem_rrvae.symmetry.autocorrelation import PolarBins, autocorrelation, noise_power
 from py4dstem_rrvae.symmetry.scores import symmetry
 

@@ -18,7 +18,6 @@ from py4dstem_rrvae.model.rrvae import PolarRRVAE
 from py4dstem_rrvae.training.loop import (
     Schedule,
     _Loop,
-    fit_model,
     settle_latents,
     split,
     train,
@@ -48,9 +47,9 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def new_model(patterns, latent_dim=2):
+def new_model(patterns, latent_dim=2, background="auto"):
     model = Recipe(latent_dim).build(TRANSFORM.weight, TRANSFORM.dof)
-    model.initialise(patterns, "auto", round_of(patterns))
+    model.initialise(patterns, background, round_of(patterns))
     return model
 
 
@@ -196,15 +195,7 @@ def test_interrupt_in_the_first_epoch_leaves_a_usable_model(halves, monkeypatch)
 
 
 def fit(halves, background="auto", schedule=SCHEDULE):
-    even = round_of(halves[0])
-    return fit_model(
-        lambda: Recipe(2).build(TRANSFORM.weight, TRANSFORM.dof),
-        halves,
-        background,
-        even,
-        schedule,
-        seed=1,
-    )
+    return run(halves, schedule, model=new_model(halves[0], background=background))
 
 
 @pytest.mark.parametrize(

@@ -143,8 +143,8 @@ def test_64_operators_serve_a_beam_that_wanders_far():
     bins = BinTransform(DETECTOR, PolarGrid(12.0, 10, 32), wander=10.0)
     places = origins(2000, 10.0)
     for place in bins._beam_positions(places):
-        assert place.phase.operator.detector.shape == bins._size
-    assert bins._phase.cache_info().currsize == 64
+        assert place.operator.detector.shape == bins._size
+    assert bins._operator.cache_info().currsize == 64
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (-2, 3), (4, -1), (5, 5)])

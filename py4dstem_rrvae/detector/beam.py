@@ -95,15 +95,8 @@ class Shifts:
         tried = [_neighbours(value, weight, width).reshape(-1, 2) for width in WIDTHS]
         expected = min(tried, key=self.excess)
         prior = max(self.excess(expected), 0.0)
-        # A variance that is infinite leaves what is expected.
-        share = np.divide(
-            prior,
-            prior + self.variance,
-            where=np.isfinite(self.variance),
-            out=np.zeros(len(self.variance)),
-        )
-        smoothed: FloatArray = expected + share[:, None] * (self.value - expected)
-        return smoothed
+        share = prior / (prior + self.variance)  # an infinite variance leaves what is expected
+        return expected + share[:, None] * (self.value - expected)
 
 
 def _neighbours(value: FloatArray, weight: FloatArray, width: float) -> FloatArray:
@@ -195,8 +188,6 @@ class BeamFinder:
         origins = np.tile(center, (len(patterns), 1))
         moving = np.ones(len(patterns), bool)
         variance = np.full(len(patterns), np.inf)
-        if not self.reach:
-            return origins, Shifts(origins - center, variance)
         for turn in range(ROUNDS):
             step, variance[moving] = self._step(patterns[moving], origins[moving], dark, gain)
             # Few counts may send a beam to and fro.
@@ -207,21 +198,10 @@ class BeamFinder:
             moving[moving] = np.abs(step).max(axis=1) > least
             if not moving.any():
                 break
-        lost = moving | ~self._on_detector(origins)
+        last = np.asarray(self.detector.shape) - 1
+        lost = moving | ((origins < 0) | (origins > last)).any(axis=1)
         origins[lost], variance[lost] = center, np.inf
         return origins, Shifts(origins - center, variance)
-
-    def first_step(self, patterns: NDArray[np.generic], dark: float, gain: float) -> Shifts:
-        """Shifts to first order about the centre, of ``patterns (n, H, W)``."""
-        origins = np.tile(np.asarray(self.detector.center), (len(patterns), 1))
-        if not self.reach:
-            return Shifts(np.zeros_like(origins), np.full(len(patterns), np.inf))
-        return Shifts(*self._step(patterns, origins, dark, gain))
-
-    def _on_detector(self, origins: FloatArray) -> NDArray[np.bool_]:
-        last = np.asarray(self.detector.shape) - 1
-        on: NDArray[np.bool_] = ((origins >= 0) & (origins <= last)).all(axis=1)
-        return on
 
     def _step(
         self, patterns: NDArray[np.generic], origins: FloatArray, dark: float, gain: float
@@ -284,7 +264,8 @@ def wandering(detector: Detector, patterns: NDArray[np.generic], dark: float, ga
     0 where it is small, or may be noise. One step tells a beam that stands still, at once.
     """
     still = BeamFinder.of(detector, patterns, dark, rounds=0)
-    if not still.first_step(patterns, dark, gain).wandering(WANDERING / 2):
+    center = np.tile(np.asarray(detector.center), (len(patterns), 1))
+    if not Shifts(*still._step(patterns, center, dark, gain)).wandering(WANDERING / 2):
         return 0.0
     patterns = patterns[:MEASURED]
     finder = BeamFinder.of(detector, patterns, dark)
@@ -315,9 +296,7 @@ def _profile(
 def _reach(profile: FloatArray) -> tuple[bool, float]:
     """Whether there is a disc about the beam, and the radius in pixels of what to look at."""
     middle = profile[: 2 * STEPS].mean()
-    if middle < profile.max() / 2:
-        return False, len(profile) / STEPS
     half = int(np.argmax(profile < middle / 2)) / STEPS
-    if half == 0:
+    if middle < profile.max() / 2 or half == 0:
         return False, len(profile) / STEPS
     return True, half + max(BEYOND_EDGE, BEYOND_RADIUS * half)

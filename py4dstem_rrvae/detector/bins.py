@@ -1,39 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detector to bins, polar or square: in polar ones a rotation is a shift.
+"""Where pixels and bins lie, polar or square ones: in polar bins a rotation is a shift.
 
 Patterns are (..., row, col). A pixel at ``index`` lies at ``q = matrix @ (index - center)`` in
 isotropic units; its polar angle is ``atan2(q_col, q_row)``: from the row axis towards the column
-axis. Counts are summed into bins, never point-sampled, so that the dose is kept.
+axis.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 
 FloatArray = NDArray[np.float64]
 
-# A pixel is cut into parts that go to their nearest bins. Near the centre, where bins are smaller
-# than pixels, 16 x 16 parts fill every bin of a ring alike (to 10 %). At 5,000 counts 2 x 2 parts
-# cost up to twice the angle error, whole pixels up to ten times (`python -m benchmarks.polar`).
-FINE_SPLIT, COARSE_SPLIT, FINE_RADIUS = 16, 4, 16.0
-# Frames summed at once, where the processor's cache has to hold them. With one frame a column, each
-# nonzero is one sum of columns: 128 x 128 pixels take 25 us instead of 39, in blocks of 256 as long
-# as before. A graphics processor sums as many at once as make so many bytes of float32.
-CHUNK, DEVICE_BYTES = 32, 2**28
 # Square bins along a side: what the published model was given.
 MOST_SQUARE = 64
-# A bin that a mask leaves less than this share of is not used: scaled up, it would be noise.
-LEAST_COVERAGE = 0.2
 NO_PIXELS = "mask must leave pixels within the circle about the centre; none are"
 # A ring is used as far out as the detector covers this share of its circle. Less of it shows no
 # more than four of 64 angular bins, and says next to nothing of a pattern that may be turned.
@@ -42,9 +29,6 @@ LEAST_ARC = 1 / 16
 CIRCLE_POINTS, RADII = 720, 400
 # Width of a ring in pixels, and how many there are at least and at most.
 RING_WIDTH, FEWEST_RINGS, MOST_RINGS = 1.4, 4, 36
-# Frames are sharpened until their bins are this near to the wanted ones, as mean squares in units
-# of counting noise, or so often.
-SHARP, MOST_STEPS = 0.01, 30
 
 
 @dataclass(frozen=True)
@@ -212,8 +196,7 @@ class SquareGrid:
     def bin_centers(self) -> NDArray[np.complex128]:
         """Middles of the bins (n, n) in units of q, row + i col."""
         middle = ((np.arange(self.n) + 0.5) * 2 / self.n - 1) * self.radius_max
-        centers: NDArray[np.complex128] = middle[:, None] + 1j * middle
-        return centers
+        return middle[:, None] + 1j * middle
 
 
 def _pixels_across(radius: float, detector: Detector) -> float:
@@ -238,130 +221,6 @@ GridFor = Callable[[Detector, float], Grid]
 """Makes a grid to suit a detector on which the centre wanders so many pixels."""
 
 
-class BinOperator:
-    """Linear map from one detector's frames to bins, and back.
-
-    Parameters
-    ----------
-    detector
-        Geometry of the frames.
-    grid
-        Bins to fill.
-    device
-        Where the product is taken.
-
-    Attributes
-    ----------
-    weight : Tensor, shape (R, A)
-        Share of a bin that lies on the detector and that the mask leaves; 0 where that is too
-        little to be used. Scaled to full coverage, a bin's counting variance is proportional to
-        1 / weight.
-    dof : Tensor, shape (R,)
-        Independent numbers among the bins of each ring: a pixel that fills several counts once.
-    area : Tensor, shape (R, A)
-        Pixels that a bin holds, those beyond the detector among them.
-    used : ndarray of bool, shape (H, W)
-        Pixels that reach into bins, masked ones among them.
-
-    Raises
-    ------
-    ValueError
-        If the mask leaves no bin.
-    """
-
-    def __init__(self, detector: Detector, grid: Grid, device: torch.device | str = "cpu") -> None:
-        full = _share_of_pixels(detector, grid)
-        masked = full @ sparse.diags(detector.kept.ravel() * 1.0)
-        seen_area = masked.sum(axis=1).A1
-        area = full.sum(axis=1).A1 + _area_beyond(detector, grid)
-        share = np.divide(seen_area, area, out=np.zeros_like(area), where=area > 0)
-        share[share < LEAST_COVERAGE] = 0.0
-        share[share > 1 - 1e-6] = 1.0
-        if not share.any():
-            raise ValueError(NO_PIXELS)
-        scale = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
-        squared = masked.power(2).sum(axis=1).A1
-        self.grid = grid
-        self.detector = detector
-        self.used = full.sum(axis=0).A1.reshape(detector.shape) > 0
-        self.weight = torch.tensor(share.reshape(grid.shape), dtype=torch.float32, device=device)
-        self.area = torch.tensor(area.reshape(grid.shape), dtype=torch.float32, device=device)
-        independent = np.divide(squared, seen_area, out=np.zeros_like(share), where=share > 0)
-        self.dof = torch.tensor(
-            independent.reshape(grid.shape).sum(axis=1), dtype=torch.float32, device=device
-        )
-        self._sum = _torch_csr(sparse.diags(scale) @ masked, device)
-
-    def __call__(self, frames: Tensor) -> Tensor:
-        """Sum the counts of ``frames (B, H, W)`` into bins, scaled to full coverage: (B, R, A)."""
-        flat = frames.reshape(len(frames), -1)
-        return (self._sum @ flat.T.contiguous()).T.reshape(len(frames), *self.grid.shape)
-
-    def bin(self, frames: NDArray[np.generic]) -> Tensor:
-        """The same of NumPy ``frames (B, H, W)`` of any real dtype, in parts."""
-        device = self._sum.device
-        chunk = CHUNK if device.type == "cpu" else max(1, DEVICE_BYTES // (4 * self.used.size))
-        binned = torch.empty((len(frames), *self.grid.shape), device=device)
-        for own in (slice(i, i + chunk) for i in range(0, len(frames), chunk)):
-            binned[own] = self(as_floats(frames[own], device))
-        return binned
-
-    @cached_property
-    def _spread(self) -> Tensor:
-        # Only made where it is used: a wandering beam has hundreds of operators that never render.
-        full = _share_of_pixels(self.detector, self.grid)
-        # What lies beyond the detector takes its part of a bin's counts along.
-        area = self.area.cpu().double().numpy().ravel()
-        density = np.divide(1.0, area, out=np.zeros_like(area), where=area > 0)
-        return _torch_csr((sparse.diags(density) @ full).T, self._sum.device)
-
-    def render(self, polar: Tensor) -> Tensor:
-        """Spread the counts of ``polar (B, R, A)`` evenly over each bin's pixels: (B, H, W)."""
-        flat = polar.reshape(len(polar), -1)
-        return (self._spread @ flat.T).T.reshape(len(polar), *self.detector.shape)
-
-    def unfold(self, polar: Tensor) -> Tensor:
-        """Expected counts (B, H, W) whose bins are those of ``polar (B, R, A)``, as far as can be.
-
-        What `render` spreads comes out of the bins blurred: by 3 standard deviations of the noise
-        at the edge of a disc of 2e5 counts.
-
-        Notes
-        -----
-        After W. H. Richardson (J. Opt. Soc. Am. 62, 55, 1972) and L. B. Lucy (1974).
-        """
-        # Decoded rates may lie below zero, where the ratios below would not settle.
-        polar = polar.clamp(min=0)
-        frames = self.render(polar)
-        within = self.render(self.area[None]).clamp(min=1e-9)
-        left = torch.arange(len(polar), device=polar.device)
-        for _ in range(MOST_STEPS):
-            bins, wanted = self(frames[left]), polar[left]
-            misfit = ((bins - wanted).square() / (wanted + 1))[:, self.weight > 0].mean(dim=1)
-            blurred = misfit >= SHARP
-            if not bool(blurred.any()):
-                break
-            left, bins, wanted = left[blurred], bins[blurred], wanted[blurred]
-            ratio = torch.where(bins > 0, wanted / bins, 1.0)
-            frames[left] *= self.render(ratio * self.area) / within
-        return frames
-
-
-def as_floats(frames: NDArray[np.generic], device: torch.device) -> Tensor:
-    """NumPy ``frames`` of any real dtype in float32 on a device.
-
-    Small integers go there as they are, which halves what the bus has to carry.
-    """
-    if device.type == "cpu" or frames.dtype.kind not in "iu" or frames.dtype.itemsize > 2:
-        return torch.from_numpy(np.require(frames, np.float32, ["C", "W"])).to(device)
-    native = np.require(frames, frames.dtype.newbyteorder("="), ["C", "W"])
-    if native.dtype != np.uint16:
-        return torch.from_numpy(native).to(device).float()
-    # Not every device computes with uint16.
-    there = torch.from_numpy(native.view(np.int16)).to(device)
-    return there.to(torch.int32).bitwise_and_(0xFFFF).float()
-
-
 def ring_mean(binned: Tensor, weight: Tensor) -> Tensor:
     """Mean (..., R) over what is seen of each ring of ``binned (..., R, A)``, ``weight (R, A)``."""
     return (binned * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
@@ -384,68 +243,3 @@ def center_of_mass(binned: Tensor, grid: Grid) -> Tensor:
     """Centre of mass of ``binned (B, R, A)``, complex (B,): row + i col, in units of q."""
     q = torch.from_numpy(grid.bin_centers()).to(binned.device, torch.complex64)
     return (binned * q).sum(dim=(1, 2)) / binned.sum(dim=(1, 2)).clamp(min=1e-30)
-
-
-def _share_of_pixels(detector: Detector, grid: Grid) -> sparse.csr_matrix:
-    """Share of each pixel (column) in each polar bin (row)."""
-    index = np.indices(detector.shape).reshape(2, -1).T
-    distance = np.linalg.norm((index - detector.center) @ detector.matrix.T, axis=1)
-    near = distance < FINE_RADIUS * detector.pixel_size()
-    within = distance < grid.reach + np.abs(detector.matrix).sum()
-    fine = _split_pixels(detector, grid, np.flatnonzero(near), FINE_SPLIT)
-    coarse = _split_pixels(detector, grid, np.flatnonzero(within & ~near), COARSE_SPLIT)
-    return (fine + coarse).tocsr()
-
-
-def _area_beyond(detector: Detector, grid: Grid) -> FloatArray:
-    """Pixels (bins,) that the bins would hold beyond the detector, if it went on."""
-    reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1) + 1
-    low = np.minimum(np.floor(detector.center - reach), 0).astype(int)
-    high = np.maximum(np.ceil(detector.center + reach) + 1, detector.shape).astype(int)
-    row, col = (np.arange(*ends) for ends in zip(low, high, strict=True))
-    outside = [(r < 0) | (r >= n) for r, n in zip((row, col), detector.shape, strict=True)]
-    area = np.zeros(math.prod(grid.shape))
-    for i in np.arange(len(row)):
-        own = outside[1] | outside[0][i]
-        index = np.stack([np.full(own.sum(), row[i]), col[own]], axis=-1)
-        bins, inside = grid.bins(_parts(index, detector, COARSE_SPLIT))
-        area += np.bincount(bins[inside], minlength=len(area)) / COARSE_SPLIT**2
-    return area
-
-
-def _parts(index: NDArray[np.intp], detector: Detector, split: int) -> FloatArray:
-    """Q (n, split^2, 2) of the parts of pixels at ``index (n, 2)``."""
-    part = (np.arange(split) + 0.5) / split - 0.5
-    parts = np.stack(np.meshgrid(part, part, indexing="ij"), axis=-1).reshape(-1, 2)
-    q: FloatArray = (index[:, None] + parts - detector.center) @ detector.matrix.T
-    return q
-
-
-def _split_pixels(
-    detector: Detector, grid: Grid, pixels: NDArray[np.intp], split: int
-) -> sparse.csr_matrix:
-    index = np.stack(np.unravel_index(pixels, detector.shape), axis=-1)
-    bins, inside = grid.bins(_parts(index, detector, split))
-    column = np.broadcast_to(pixels[:, None], bins.shape)
-    share = np.full(int(inside.sum()), 1 / split**2)
-    shape = (math.prod(grid.shape), math.prod(detector.shape))
-    return sparse.csr_matrix((share, (bins[inside], column[inside])), shape=shape)
-
-
-def _torch_csr(matrix: sparse.spmatrix, device: torch.device | str) -> Tensor:
-    csr = sparse.csr_matrix(matrix)
-    csr.eliminate_zeros()
-    csr.sum_duplicates()
-    rows, columns = csr.indptr.astype(np.int64), csr.indices.astype(np.int64)
-    with warnings.catch_warnings():
-        # torch says once per process that its CSR support is in beta.
-        warnings.filterwarnings("ignore", message="Sparse")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(rows),
-            torch.from_numpy(columns),
-            torch.from_numpy(np.ascontiguousarray(csr.data)),
-            size=csr.shape,
-            dtype=torch.float32,
-            device=device,
-            check_invariants=True,
-        )

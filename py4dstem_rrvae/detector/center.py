@@ -55,7 +55,7 @@ def find_center(
     """`estimate_center`, and the mask that it was best found with."""
     pattern = np.asarray(mean_pattern, dtype=float)
     mask = np.ones(pattern.shape, dtype=bool) if mask is None else mask
-    to_q = np.eye(2) if matrix is None else np.asarray(matrix) / _pixel(matrix)
+    to_q = np.eye(2) if matrix is None else matrix / np.sqrt(abs(np.linalg.det(matrix)))
     masks = [mask]
     # What never counts is dead, or behind a beam stop, unless that is how dark the pattern is.
     counting = mask & ~ndimage.binary_opening(pattern == 0, np.ones((3, 3)))
@@ -79,9 +79,11 @@ def _meeting_of_edges(
     bright = np.array(bright_centroid(pattern, mask))
     if not (slope**2).sum() > 0:
         return bright, 0.0
-    starts = to_q @ bright, _meeting_point(at, slope, np.ones(len(at)))
+    across = np.stack([-slope[:, 1], slope[:, 0]], axis=1)
+    offset = (across * at).sum(axis=1)
+    starts = to_q @ bright, _meeting_point(across, offset, np.ones(len(at)))
     width = max(min(pattern.shape) / 8, PASSING_BY)
-    found = [_robust_meeting_point(at, slope, start, width) for start in starts]
+    found = [_robust_meeting_point(across, offset, start, width) for start in starts]
     point, agreement = max(found, key=lambda pair: pair[1])
     return np.linalg.solve(to_q, point), agreement
 
@@ -93,10 +95,6 @@ def edges(pattern: FloatArray, mask: Mask) -> tuple[FloatArray, Mask]:
     where = tuple(position.astype(int).T)
     steepness[where], known[where] = np.hypot(*gradient.T), True
     return steepness, known
-
-
-def _pixel(matrix: FloatArray) -> float:
-    return float(np.sqrt(abs(np.linalg.det(matrix))))
 
 
 def despiked(pattern: FloatArray, mask: Mask) -> FloatArray:
@@ -142,25 +140,24 @@ def _gradients(pattern: FloatArray, mask: Mask) -> tuple[FloatArray, FloatArray]
     return np.argwhere(enough).astype(float), plane[:, 1:]
 
 
-def _meeting_point(position: FloatArray, gradient: FloatArray, weight: FloatArray) -> FloatArray:
-    """Point of least weighted squared distance from the lines along the gradients."""
-    across = np.stack([-gradient[:, 1], gradient[:, 0]], axis=1)
-    normal = (across * weight[:, None]).T @ across
-    right = (across * weight[:, None]).T @ (across * position).sum(axis=1)
-    point: FloatArray = np.linalg.lstsq(normal, right, rcond=None)[0]
+def _meeting_point(across: FloatArray, offset: FloatArray, weight: FloatArray) -> FloatArray:
+    """Point x of least weighted squares of ``across @ x - offset``: nearest to many lines.
+
+    The normals ``across (n, 2)`` are as long as a line's gradient is steep.
+    """
+    weighted = (across * weight[:, None]).T
+    point: FloatArray = np.linalg.lstsq(weighted @ across, weighted @ offset, rcond=None)[0]
     return point
 
 
 def _robust_meeting_point(
-    position: FloatArray, gradient: FloatArray, start: FloatArray, width: float
+    across: FloatArray, offset: FloatArray, start: FloatArray, width: float
 ) -> tuple[FloatArray, float]:
     """Meeting point of most of the lines near `start`, and the share of weight that agrees."""
-    steepness = np.maximum(np.linalg.norm(gradient, axis=1), 1e-30)
-    across = np.stack([-gradient[:, 1], gradient[:, 0]], axis=1) / steepness[:, None]
+    steepness = np.maximum(np.linalg.norm(across, axis=1), 1e-30)
     point = start
-    widths = np.geomspace(width, PASSING_BY, 6).repeat(5)
-    for near in widths:
-        distance = (across * (point - position)).sum(axis=1)
+    for near in np.geomspace(width, PASSING_BY, 6).repeat(5):
+        distance = (across @ point - offset) / steepness
         say = 1 / (1 + (distance / near) ** 2) ** 2
-        point = _meeting_point(position, gradient, say)
+        point = _meeting_point(across, offset, say)
     return point, float(np.average(say, weights=steepness**2))

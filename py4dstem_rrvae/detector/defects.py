@@ -6,11 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-FloatArray = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from .center import FloatArray, Mask
 
 # A pixel is hot with this many times the mean of its brightest neighbour, dead with less than this
 # part of its darkest one. Patterns are blurred by more than a pixel: their spots have wider feet.

@@ -6,12 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from .bins import NO_PIXELS, Detector
-
-FloatArray = NDArray[np.float64]
+from .bins import NO_PIXELS, Detector, FloatArray
 
 # Radial cells in pixels, and cells around. A disc's edge rises over a pixel, and no disc is so far
 # from round that more cells around would be needed.

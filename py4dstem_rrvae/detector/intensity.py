@@ -63,10 +63,6 @@ class Intensity:
         """Scale of patterns that are as bright by that factor."""
         return replace(self, scale=self.scale * factor)
 
-    def electrons(self, mean: Tensor) -> Tensor:
-        """Electrons per bin (R,) of mean scaled bins (R,)."""
-        return (self.invert(mean[..., None])[..., 0] / self.gain).clamp(min=0)
-
     def mean_electrons(self, stabilised: Tensor, weight: Tensor) -> Tensor | None:
         """Mean electrons per bin (R,) of each ring, where the scale is one of counts.
 
@@ -79,7 +75,8 @@ class Intensity:
         """
         if self.kind != "counts":
             return None
-        return self.electrons(ring_mean(stabilised.mean(dim=0), weight))
+        mean = ring_mean(stabilised.mean(dim=0), weight)
+        return (self.scale * mean / self.gain).clamp(min=0)
 
     def expected(self, stabilised: Tensor, independent: Tensor) -> Tensor:
         """Mean binned intensities (..., R, A) of mean `stabilised` ones (..., R, A).

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .center import Mask
 from .defects import CONTRAST, spikes
-
-Mask = NDArray[np.bool_]
 
 # With spikes in more than this share of the frames, it is the patterns that are so sharp.
 MOST_SPIKED = 0.25
@@ -36,20 +35,19 @@ def without_pattern(frames: NDArray[Any], kept: Mask | None = None) -> Mask:
     flat = seen.reshape(len(frames), -1)
     least, most = flat.min(axis=1), flat.max(axis=1)
     bad: Mask = least == most
+    looked_at = np.ones(frames.shape[1:], bool) if kept is None else kept
     limit = flag_of(frames.dtype)
     if limit is not None and not bad.all() and (most == limit).any():
-        at_limit = frames == limit
+        at_limit = (frames == limit) & looked_at
         at_limit &= at_limit[~bad].mean(axis=0) <= 0.5
-        struck: Mask = at_limit.any(axis=(1, 2)) if kept is None else at_limit[:, kept].any(axis=1)
-        bad |= struck
+        bad |= at_limit.any(axis=(1, 2))
     if bad.all():
         return bad
-    everywhere = np.ones(frames.shape[1:], bool) if kept is None else kept
     bright = np.flatnonzero(~bad & (most > CONTRAST * np.median(most[~bad])))
     spiked = np.zeros(len(frames), bool)
     # As many at once as make no large copies.
     for part in np.array_split(bright, max(1, len(bright) // 64)):
-        spiked[part] = spikes(frames[part].astype(float), everywhere).any(axis=(1, 2))
+        spiked[part] = spikes(frames[part].astype(float), looked_at).any(axis=(1, 2))
     if spiked.sum() <= MOST_SPIKED * len(frames):
         bad |= spiked
     return bad

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import erfc, sqrt
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-FloatArray = NDArray[np.float64]
+from . import dark_pixels
+from .center import FloatArray, Mask
+from .dark_pixels import Anchor
+
 Samples = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-Anchor = tuple[float, float, float]
-"""Mean and variance of a point on the line of noise, and the independent numbers behind them."""
 Source = Literal["counted", "comb", "estimated", "given", "noise-free"]
 
 # Pixels of pairs of frames that are looked at: the gain is then known to about 1 %.
@@ -25,8 +24,6 @@ MOST_ELECTRONS = 1e8
 MOST_PER_PIXEL = 2e4
 # Rings this much rougher than the smooth ones of the same level hold an edge.
 ROUGHER = 2.5
-# Values that the peaks of single electrons are fitted to.
-MOST_VALUES = 30_000
 # Levels further than this many standard errors from the line are not on it.
 OFF_LINE = 2.5
 # Levels that tell the slope worse than this, relative to it, are too close to where it starts.
@@ -132,9 +129,12 @@ def estimate_response(
     Raises
     ------
     ValueError
-        If `gain` is no positive or `offset` no finite number, or shapes do not fit.
+        If `gain` is no positive or `offset` no finite number.
     """
-    _check(frames, mask, gain, offset)
+    if gain is not None and not (np.isfinite(gain) and gain > 0):
+        raise ValueError(f"gain must be a positive finite number, got {gain}")
+    if offset is not None and not np.isfinite(offset):
+        raise ValueError(f"offset must be a finite number, got {offset}")
     x, first, kept = _sample(frames, mask)
     x = x - np.float32(offset or 0.0)
     cells = _cells(x, first, kept)
@@ -159,19 +159,6 @@ def estimate_response(
     if whole and abs(zero) < step / 2 and readout < step / 4:
         return Response(step, told, 0.0, "counted" if step == 1 else "comb", offset or 0.0)
     return Response(found, told, readout, "estimated", dark)
-
-
-def _check(
-    frames: NDArray[Any], mask: Mask | None, gain: float | None, offset: float | None
-) -> None:
-    if gain is not None and not (np.isfinite(gain) and gain > 0):
-        raise ValueError(f"gain must be a positive finite number, got {gain}")
-    if offset is not None and not np.isfinite(offset):
-        raise ValueError(f"offset must be a finite number, got {offset}")
-    if frames.ndim != 3 or len(frames) < 2 or min(frames.shape[1:]) < 4:
-        raise ValueError(f"frames must be (n >= 2, H >= 4, W >= 4), got shape {frames.shape}")
-    if mask is not None and mask.shape != frames.shape[1:]:
-        raise ValueError(f"mask must have shape {frames.shape[1:]}, got {mask.shape}")
 
 
 def _sample(frames: NDArray[Any], mask: Mask | None) -> tuple[Samples, NDArray[np.int64], Mask]:
@@ -236,9 +223,17 @@ def _cells(x: Samples, first: NDArray[np.int64], kept: Mask) -> _Cells:
 
 
 def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, float]:
-    """Gain, offset, read-out noise, dark level."""
+    """Gain, offset, read-out noise, dark level.
+
+    From electrons that stand out one by one; else from the line through the levels of which the
+    least lie off: through no signal and no noise, through the darkest levels, or through the peak
+    of pixels that no electron hit.
+    """
     order = np.argsort(cells.level)
     dark = np.sort(cells.pixel[order[: max(100, len(order) // 32)]].astype(float))
+    if not gain and (lone := _sparse(cells, dark)):
+        found, zero, readout = lone
+        return found, zero, readout, zero - readout**2 / found
     levels = _levels(cells, order, -np.inf)
     found, misfit = _slope(levels, (0.0, 0.0, np.inf))
     starts, best, origin = [found], (found, 0.0, 0.0), (0.0, 0.0)
@@ -249,15 +244,12 @@ def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, floa
         found, rest = _slope(levels, anchor)
         starts.append(found)
         if rest < misfit - EVIDENCE:
-            best, misfit = (found, *_shape(dark, anchor, gain or found)), rest + EVIDENCE
-            origin = anchor[:2]
-    lone = (0.0, 0.0, 0.0) if gain else _sparse(cells, dark)
-    if lone[0] > 0:
-        return (*lone, lone[1] - lone[2] ** 2 / lone[0])
+            hidden = dark_pixels.offset_by_skewness(dark, anchor, gain or found)
+            best, origin, misfit = (found, *hidden), anchor[:2], rest + EVIDENCE
     for start in [gain] if gain else starts[::-1]:
         found, rest, peak = start, np.inf, None
         for _ in range(2):
-            peak = _peak(dark, found) if found > 0 else None
+            peak = dark_pixels.peak(dark, found) if found > 0 else None
             if peak is None:
                 break
             # Structure is far below the noise where a pixel gets less than an electron.
@@ -267,7 +259,9 @@ def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, floa
         if peak is None or found <= 0:
             continue
         faint = cells.pixel[cells.level < peak[0] + found]
-        single, apart = (found, False) if gain else _single(faint, *peak[:2], found)
+        single, apart = found, False
+        if not gain:
+            single, apart = dark_pixels.single_electron(faint, *peak[:2], found)
         if apart or rest <= misfit + 3 * EVIDENCE:
             best, origin, misfit = (single, *peak[:2]), peak[2][:2], rest
         if apart:
@@ -278,54 +272,26 @@ def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, floa
     return used, float(zero), float(readout), float(level)
 
 
-def _sparse(cells: _Cells, dark: FloatArray) -> tuple[float, float, float]:
-    """Gain, offset and read-out noise from electrons so few that each stands out; else a gain 0."""
-    zero = _mode(dark)
+def _sparse(cells: _Cells, dark: FloatArray) -> tuple[float, float, float] | None:
+    """Gain, offset and read-out noise from electrons so few that each stands out; else None."""
+    zero = dark_pixels.half_sample_mode(dark)
     bright = cells.pixel[cells.pixel > zero + 4 * (np.quantile(dark, 0.84) - zero)]
-    start = (
-        float(np.median(bright)) - zero if 50 < len(bright) < FEW_BRIGHT * len(cells.pixel) else 0.0
-    )
-    peak = _peak(dark, start) if start > 0 else None
+    if not 50 < len(bright) < FEW_BRIGHT * len(cells.pixel):
+        return None
+    start = float(np.median(bright)) - zero
+    peak = dark_pixels.peak(dark, start) if start > 0 else None
     # Continuous values without read-out noise need not be electrons.
     if peak is None or peak[1] <= 0.02 * start:
-        return 0.0, 0.0, 0.0
-    found, apart = _single(cells.pixel, *peak[:2], start, 4 * MOST_VALUES)
-    return (found, *peak[:2]) if apart else (0.0, 0.0, 0.0)
-
-
-def _single(
-    pixels: Samples, zero: float, readout: float, gain: float, most: int = MOST_VALUES
-) -> tuple[float, bool]:
-    """Gain from the peaks of 0 to 5 electrons, and whether that of one stands apart."""
-    x = pixels[:: max(1, len(pixels) // most)].astype(float) - zero
-    first, number = gain, np.arange(6)
-    share = 0.05**number
-    for _ in range(20):
-        width = max(readout, 0.05 * gain)
-        x = x[x < 5.5 * gain]
-        if not len(x):
-            return first, False
-        belongs = share * np.exp(-0.5 * ((x[:, None] - gain * number) / width) ** 2) + 1e-30
-        belongs /= belongs.sum(axis=1, keepdims=True)
-        share = belongs.mean(axis=0)
-        gain = float((x @ belongs @ number) / (belongs.sum(axis=0) @ number**2))
-    if belongs[:, 1].sum() < 50 or not 0.6 < gain / first < 1.5 or readout > gain / 3:
-        return first, False
-    peak, valley = (np.sum(np.abs(x / gain - middle) < 0.15) for middle in (1, 0.5))
-    tail = (
-        erfc(middle * gain / readout / sqrt(2)) / 2 if readout else 0.0 for middle in (0.85, 1.15)
-    )
-    chance = len(x) * share[0] * -float(np.diff(list(tail))[0])
-    beyond = readout > 0.1 * gain and share[0] > 0.8 and peak > 50 + 3 * chance
-    return gain, bool(peak > 1.5 * valley or beyond)
+        return None
+    most = 4 * dark_pixels.MOST_VALUES
+    found, apart = dark_pixels.single_electron(cells.pixel, *peak[:2], start, most)
+    return (found, *peak[:2]) if apart else None
 
 
 def _levels(cells: _Cells, order: NDArray[np.int64], sparse: float) -> FloatArray:
     """Mean, variance and independent numbers, shape (3, K), of cells of like level."""
     rows = []
-    for part in np.array_split(order, int(np.clip(len(order) / 400, 4, 32))):
-        if not len(part):
-            continue
+    for part in filter(len, np.array_split(order, int(np.clip(len(order) / 400, 4, 32)))):
         if cells.mean[part].mean(dtype=float) >= sparse:
             rough = cells.rough[part]
             part = part[rough <= ROUGHER * np.partition(rough, len(part) // 4)[len(part) // 4]]
@@ -380,51 +346,6 @@ def _slope(levels: FloatArray, anchor: Anchor) -> tuple[float, float]:
         best = float(np.average(slope[near], weights=own[near] ** -2))
         doubt = float(np.sum(own[near] ** -2) ** -0.5)
     return max(best, 0.0), _misfit(levels, anchor, best)
-
-
-def _mode(ordered: FloatArray) -> float:
-    """Half-sample mode: the densest half, of that the densest half, and so on."""
-    values, times = np.unique(ordered, return_counts=True)
-    if times.max() > 0.02 * len(ordered):
-        return float(values[np.argmax(times)])
-    while len(ordered) > 3:
-        half = (len(ordered) + 1) // 2
-        width = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
-        at = int(np.argmin(width))
-        if width[at] == 0:
-            return float(ordered[at])
-        ordered = ordered[at : at + half]
-    return float(np.mean(ordered))
-
-
-def _peak(ordered: FloatArray, gain: float) -> tuple[float, float, Anchor] | None:
-    """Offset, read-out noise and anchor from the peak of no electron, where that stands apart."""
-    zero, readout = _mode(ordered), 0.0
-    if np.mean(ordered < zero) < 0.05:  # nothing below: values are cut off there
-        above = ordered[(ordered > zero) & (ordered < zero + gain / 2)] - zero
-        if len(above) > 0.02 * np.sum(ordered == zero):
-            readout = float(np.sqrt(np.mean(above**2)))
-    else:
-        for _ in range(10):
-            below = ordered[ordered < zero] - zero
-            readout = sqrt(below @ below / (len(below) + np.sum(ordered == zero) / 2))
-            zero = float(np.mean(ordered[np.abs(ordered - zero) <= 1.5 * readout]))
-    core = ordered[ordered < zero + gain / 2]
-    if readout > gain / 3 or len(core) < 0.1 * len(ordered):
-        return None
-    return zero, readout, (float(core.mean()), float(core.var()), float(len(core)))
-
-
-def _shape(dark: FloatArray, darkest: Anchor, gain: float) -> tuple[float, float]:
-    """Offset and read-out noise where electrons are hidden in it: they alone make it lopsided."""
-    off = dark - np.median(dark)
-    off = off[np.abs(off) < 6 * off.std() + 1e-300]
-    mean, variance, _ = darkest
-    third = float(np.mean((off - off.mean()) ** 3)) if len(off) else 0.0
-    electrons = min(max(third / gain**3, 0.0), variance / gain**2)
-    if gain**2 * electrons > 0.75 * variance:
-        return 0.0, 0.0
-    return mean - gain * electrons, sqrt(variance - gain**2 * electrons)
 
 
 def _comb(x: Samples, kept: Mask) -> float:

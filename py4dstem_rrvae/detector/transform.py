@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,8 @@ from scipy import ndimage, sparse
 from torch import Tensor
 
 from ..device import sparse_device
-from .bins import BinOperator, Detector, FloatArray, Grid, PolarGrid, positions, ring_mean
+from .bin_operator import BinOperator
+from .bins import Detector, FloatArray, Grid, PolarGrid, positions, ring_mean
 from .fine_mean import SECTORS, FineMean, cell_sums, pixel_cells, radial_cells
 
 Frames = NDArray[np.generic]
@@ -32,53 +33,13 @@ LEAST_BRIGHT, MOST_FLATTENED = 1e-6, 3.0
 SEEN_KEPT = 4096
 
 
-@dataclass(frozen=True, eq=False)
-class Phase:
-    """Bins of windows in which the beam stands at one fraction of a pixel."""
-
-    operator: BinOperator  # without a mask: what does not lie on the detector is 0 in a window
-    area: Tensor  # pixels (R, A) of the common bins, which those of the windows are scaled to
-
-    def __call__(self, windows: Frames, seen: Tensor | None = None) -> Tensor:
-        """Bins (n, R, A) of ``windows (n, h, w)``.
-
-        ``seen (R, A)`` is what `pixels_seen` says of them; None: every pixel of the window.
-        """
-        pixels = self.operator.area if seen is None else seen
-        return self.operator.bin(windows) * (self.area / pixels.clamp(min=1e-6))
-
-    def pixels_seen(self, kept: Frames) -> Tensor:
-        """Pixels (R, A) in each bin of a window of which ``kept (h, w)`` is seen."""
-        return self.operator.bin(kept[None])[0]
-
-    @cached_property
-    def cells(self) -> sparse.csr_matrix:
-        """Cells of a `FineMean` that the window's pixels belong to."""
-        detector = self.operator.detector
-        return pixel_cells(detector, radial_cells(detector, self.operator.grid.reach))
-
-    def expected(self, mean: FineMean) -> Tensor:
-        """Bins of the mean pattern, and their change per pixel along rows and columns: (3, R, A).
-
-        The operator stays as the beam moves on: it serves all origins nearest to its own.
-        """
-        detector, step = self.operator.detector, 1 / STEPS
-        row, col = detector.center
-        around = [(0, 0), (step, 0), (-step, 0), (0, step), (0, -step)]
-        shifted = [replace(detector, center=(row + i, col + j)) for i, j in around]
-        here, *beside = self(np.stack([mean.on(one) for one in shifted]))
-        slopes = [(beside[k] - beside[k + 1]) / (2 * step) for k in (0, 2)]
-        return torch.stack([here, *slopes])
-
-
 class BeamAt(NamedTuple):
     """The n patterns of a block whose beam stands at one position, to an eighth of a pixel."""
 
     own: NDArray[np.intp]  # which they are, (n,)
     corner: tuple[int, int]  # first pixel of their window, which may lie beyond the detector
-    phase: Phase  # bins of the window
+    operator: BinOperator  # of the window, without a mask: 0 beyond the detector
     terms: Tensor  # 1, and how far beyond that position each beam stands, in pixels: (n, 3)
-    part: tuple[int, int]  # eighths by which the position lies beyond a pixel's middle
 
 
 def cut(frames: Frames, corner: tuple[int, int], size: tuple[int, int]) -> Frames:
@@ -167,8 +128,9 @@ class BinTransform:
         )
         self._before = int(before[0]), int(before[1])
         self._size = int(before[0] + after[0] + 1), int(before[1] + after[1] + 1)
-        self._phase: Callable[..., Phase] = lru_cache(maxsize=STEPS**2)(self._make_phase)
-        self._seen: Callable[..., Tensor] = lru_cache(maxsize=SEEN_KEPT)(self._find_seen)
+        self._operator = lru_cache(maxsize=STEPS**2)(self._find_operator)
+        self._cells = lru_cache(maxsize=STEPS**2)(self._find_cells)
+        self._seen = lru_cache(maxsize=SEEN_KEPT)(self._find_seen)
         self._know(mean, offset)
 
     def knowing(self, mean: FineMean, offset: float) -> BinTransform:
@@ -182,11 +144,14 @@ class BinTransform:
         self._dark = offset * self._common.area * (self._common.weight > 0)
         self.mean, self._flat = mean, torch.ones(self.grid.shape, device=self._host)
         if mean is not None:
-            self._expected = lru_cache(maxsize=256)(lambda phase: phase.expected(mean).cpu())
-            bins = self._common.bin(mean.on(self.detector)[None])[0]
-            self._reference = bins.to(self.device)
+            self._expected = lru_cache(maxsize=256)(partial(self._find_expected, mean))
+            self._reference = self._bins_of(mean).to(self.device)
             if isinstance(self.grid, PolarGrid):  # square bins lie in no rings
                 self._flat = self._flattening(mean.round())
+
+    def _bins_of(self, mean: FineMean) -> Tensor:
+        """Bins (R, A) of a mean pattern about the detector's centre."""
+        return self._common.bin(mean.on(self.detector)[None])[0]
 
     def _flattening(self, mean: FineMean) -> Tensor:
         """By what to multiply the bins (R, A) of a round pattern to make its rings even.
@@ -194,7 +159,7 @@ class BinTransform:
         Bins hold whole pixels or parts of them, more or less of a disc's edge, and behind a mask's
         edge the inner or the outer side of their ring.
         """
-        bins, weight = self._common.bin(mean.on(self.detector)[None])[0], self._common.weight
+        bins, weight = self._bins_of(mean), self._common.weight
         ring = ring_mean(bins, weight)[:, None]
         # Without the last of these a mean that is nowhere positive would give 0 / 0.
         least = (LEAST_BRIGHT * ring.max()).clamp(min=1e-30)
@@ -207,10 +172,10 @@ class BinTransform:
             return ((self._common.bin(frames) - self._dark) * self._flat).to(self.device)
         binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for beam in self._beam_positions(origins):
-            seen, windows = self._seen(beam.corner, beam.part), self._window(frames, beam)
+            seen, windows = self._seen(beam.corner, beam.operator), self._window(frames, beam)
             if self.detector.mask is not None:
                 windows = np.where(self._kept_in(beam.corner), windows, windows.dtype.type(0))
-            binned[beam.own] = beam.phase(windows, seen)
+            binned[beam.own] = self._to_bins(beam.operator, windows, seen)
         binned = ((binned - self._dark) * (self._common.weight > 0)).to(self.device)
         return binned if self.mean is None else self.evened(binned, origins)
 
@@ -222,7 +187,10 @@ class BinTransform:
             yield slice(None), self._common, frames
             return
         for beam in self._beam_positions(origins):
-            yield beam.own, self._operator(beam), self._window(frames, beam)
+            kept, operator = self._kept_in(beam.corner), beam.operator
+            if not kept[operator.used].all():
+                operator = BinOperator(replace(operator.detector, mask=kept), self.grid, self._host)
+            yield beam.own, operator, self._window(frames, beam)
 
     def sums(self, frames: Frames, origins: FloatArray) -> FloatArray:
         """What ``frames (B, H, W)`` add to the `cell_sums` of the scan."""
@@ -230,19 +198,18 @@ class BinTransform:
         for beam in self._beam_positions(origins):
             added = self._window(frames, beam).sum(axis=0, dtype=float).ravel()
             kept = self._kept_in(beam.corner).ravel().astype(float)
-            total += cell_sums(beam.phase.cells, kept * added, kept * float(len(beam.own)))
+            cells, patterns = self._cells(beam.operator), float(len(beam.own))
+            total += cell_sums(cells, kept * added, kept * patterns)
         return total
 
     def fine_mean(self, mean: FloatArray) -> FineMean:
         """Of a mean pattern (H, W) about the detector's centre, finer than its pixels."""
-        cells = pixel_cells(self.detector, radial_cells(self.detector, self.grid.reach))
         kept = self.kept.ravel().astype(float)
-        return FineMean.of(cell_sums(cells, kept * mean.ravel(), kept))
+        return FineMean.of(cell_sums(self._cells(self._common), kept * mean.ravel(), kept))
 
     def round_pattern(self, mean: FineMean) -> Tensor:
         """Bins (R, A) of a mean pattern averaged over the angle."""
-        frame = mean.round().on(self.detector)
-        return (self._common.bin(frame[None])[0] * self._flat).to(self.device)
+        return (self._bins_of(mean.round()) * self._flat).to(self.device)
 
     @property
     def dark(self) -> Tensor:
@@ -256,7 +223,7 @@ class BinTransform:
     def evened(self, binned: Tensor, origins: FloatArray | None) -> Tensor:
         """``binned (B, R, A)`` without what the pixel grid does to the mean pattern at ``origins``.
 
-        The offset has been taken off.
+        The camera's offset has been taken off before.
 
         Where a disc's edge meets the pixels, its bins hold more or less as the beam moves by parts
         of a pixel: at 100 counts a pixel by several times the noise. The mean pattern is taken to
@@ -269,7 +236,7 @@ class BinTransform:
         strength = (binned.flatten(1) @ reference.flatten()) / reference.square().sum()
         excess = torch.empty_like(binned)
         for beam in self._beam_positions(origins):
-            here = torch.tensordot(beam.terms, self._expected(beam.phase), dims=1)
+            here = torch.tensordot(beam.terms, self._expected(beam.operator), dims=1)
             excess[beam.own] = here.to(excess) - reference
         return (binned - strength[:, None, None] * excess * (self.weight > 0)) * flat
 
@@ -279,8 +246,7 @@ class BinTransform:
             corner = row // STEPS - self._before[0], col // STEPS - self._before[1]
             beyond = origins[own] - np.array([row, col]) / STEPS
             terms = torch.from_numpy(np.column_stack([np.ones(len(own)), beyond])).float()
-            part = row % STEPS, col % STEPS
-            yield BeamAt(own, corner, self._phase(part), terms, part)
+            yield BeamAt(own, corner, self._operator(row % STEPS, col % STEPS), terms)
 
     def _window(self, frames: Frames, beam: BeamAt) -> Frames:
         return cut(frames[beam.own], beam.corner, self._size)
@@ -290,26 +256,36 @@ class BinTransform:
         kept: NDArray[np.bool_] = cut(self.kept[None], corner, self._size)[0]
         return kept
 
-    def _find_seen(self, corner: tuple[int, int], part: tuple[int, int]) -> Tensor:
-        return self._phase(part).pixels_seen(self._kept_in(corner))
+    def _to_bins(self, operator: BinOperator, windows: Frames, seen: Tensor) -> Tensor:
+        """Bins (n, R, A) of ``windows (n, h, w)`` in which so many pixels (R, A) are seen of each.
 
-    def _make_phase(self, part: tuple[int, int]) -> Phase:
+        Scaled to the pixels that the bins have about the detector's centre.
+        """
+        return operator.bin(windows) * (self._common.area / seen.clamp(min=1e-6))
+
+    def _find_seen(self, corner: tuple[int, int], operator: BinOperator) -> Tensor:
+        return operator.bin(self._kept_in(corner)[None])[0]
+
+    def _find_operator(self, row: int, col: int) -> BinOperator:
+        """Operator of windows in which the beam stands so many eighths beyond a pixel's middle."""
+        center = self._before[0] + row / STEPS, self._before[1] + col / STEPS
         matrix = tuple(self.detector.matrix.ravel().tolist())
-        operator = _shared_operator(
-            self._size, self._center_in(part), matrix, self.grid, self._host
-        )
-        return Phase(operator, self._common.area)
+        return _shared_operator(self._size, center, matrix, self.grid, self._host)
 
-    def _center_in(self, part: tuple[int, int]) -> tuple[float, float]:
-        """Where the beam stands in a window."""
-        return self._before[0] + part[0] / STEPS, self._before[1] + part[1] / STEPS
+    def _find_cells(self, operator: BinOperator) -> sparse.csr_matrix:
+        """Cells of a `FineMean` that the pixels of an operator belong to."""
+        return pixel_cells(operator.detector, radial_cells(self.detector, self.grid.reach))
 
-    def _operator(self, beam: BeamAt) -> BinOperator:
-        """Operator of a window that knows what of it is seen."""
-        kept, operator = self._kept_in(beam.corner), beam.phase.operator
-        if kept[operator.used].all():
-            return operator
-        center = self._center_in(beam.part)
-        return BinOperator(
-            Detector(self._size, center, self.detector.matrix, kept), self.grid, self._host
-        )
+    def _find_expected(self, mean: FineMean, operator: BinOperator) -> Tensor:
+        """Bins of the mean pattern, and their change per pixel along rows and columns: (3, R, A).
+
+        The operator stays as the beam moves on: it serves all origins nearest to its own.
+        """
+        detector, step = operator.detector, 1 / STEPS
+        row, col = detector.center
+        around = [(0, 0), (step, 0), (-step, 0), (0, step), (0, -step)]
+        shifted = [replace(detector, center=(row + i, col + j)) for i, j in around]
+        windows = np.stack([mean.on(one) for one in shifted])
+        here, *beside = self._to_bins(operator, windows, operator.area)
+        slopes = [(beside[k] - beside[k + 1]) / (2 * step) for k in (0, 2)]
+        return torch.stack([here, *slopes]).cpu()

@@ -35,6 +35,8 @@ SAME = math.pi / (2 * max(FOLDS))
 # Angles a posterior is evaluated at: so many per harmonic of a decoded pattern, which has 16 or 32.
 # That is a multiple of every fold, so that a grid that holds one peak of a pattern holds all.
 OVERSAMPLING, MOST_ANGLES = 15, 480
+# Angle between those that one pattern of a batch and the next are made to prefer in training.
+GOLDEN = math.pi * (3 - math.sqrt(5))
 # Turns, as shares of a full one, that leave some of these folds as they are.
 TURNS = tuple(sorted({k / n for n in FOLDS for k in range(1, n)}))
 
@@ -96,9 +98,17 @@ def at_zero(coefficients: Tensor) -> Tensor:
     return 2 * real.sum(dim=-1) - real[..., 0]
 
 
-def deviation(coefficients: Tensor) -> Tensor:
-    """Standard deviation (...) of a function over the circle."""
-    return coefficients[..., 1:].abs().square().sum(dim=-1).mul_(2).sqrt_()
+def swayed(coefficients: Tensor, share: float) -> Tensor:
+    """Functions (..., B, K) with a slight preference for an angle each.
+
+    Of an amplitude of so many of their standard deviations over the circle; it gets no gradient.
+    """
+    deviation = coefficients.detach()[..., 1:].abs().square().sum(dim=-1).mul_(2).sqrt_()
+    # Even over a batch, whose order is drawn anew in each epoch.
+    number = torch.arange(coefficients.shape[-2], device=deviation.device, dtype=deviation.dtype)
+    preference = torch.polar(0.5 * share * deviation, (GOLDEN * number).expand_as(deviation))
+    first = coefficients[..., 1:2] + preference[..., None]
+    return torch.cat([coefficients[..., :1], first, coefficients[..., 2:]], dim=-1)
 
 
 def log_mean_exp(coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +133,7 @@ class _LogMeanExp(torch.autograd.Function):
         k, dtype, device = coefficients.shape[-1], coefficients.real.dtype, coefficients.device
         n = grid_size(coefficients)
         order, count = orders(k, dtype, device)
-        bend, steps = _grid(k, dtype, device)
+        bend, steps = _grid(k, n, dtype, device)
         theta = peak(coefficients, n)
         to_peak = _phase(order, theta)
         turned = coefficients * to_peak
@@ -152,13 +162,13 @@ class _LogMeanExp(torch.autograd.Function):
 
 
 @lru_cache(maxsize=8)
-def _grid(k: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What `_LogMeanExp` multiplies by, made once.
+def _grid(k: int, n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What `_LogMeanExp` multiplies by on a grid of n angles, made once.
 
     How much each order bends f at its peak in a step of the grid (K,); ones, and squares of steps
     from the peak, (2, 17).
     """
-    step = 2 * math.pi / min(OVERSAMPLING * (k - 1), MOST_ANGLES)
+    step = 2 * math.pi / n
     squares = torch.arange(-8, 9, dtype=dtype, device=device).square()
     bend = 2 * (orders(k, dtype, device)[0] * step).square()
     return bend, torch.stack([squares**0, squares])
@@ -171,9 +181,18 @@ def _below_top(values: Tensor, top: Tensor) -> Tensor:
     return (values - top).clamp_(min=-80)
 
 
+def about(log_likelihood: Tensor, theta: Tensor) -> Tensor:
+    """Log-likelihood at equidistant angles from ``theta (B,)`` on, less its mean: (B, K) to (B, n).
+
+    `fold`, `posterior` and `reliability` judge by these values.
+    """
+    turned = shifted(log_likelihood, theta)
+    turned[..., 0] = 0
+    return evaluate(turned, grid_size(log_likelihood))
+
+
 def fold(
-    log_likelihood: Tensor,
-    theta: Tensor,
+    values: Tensor,
     harmonics: Tensor,
     learned_noise: Tensor | float = 0.0,
     least_breaking: float = 0.0,
@@ -185,10 +204,8 @@ def fold(
 
     Parameters
     ----------
-    log_likelihood : complex Tensor, shape (B, K)
-        Coefficients of the patterns' log-likelihood as a function of the angle.
-    theta : Tensor, shape (B,)
-        Its mode.
+    values : Tensor, shape (B, n)
+        The patterns' log-likelihood `about` its mode.
     harmonics : complex Tensor, shape (B, R, M)
         Orthonormal angular Fourier coefficients of decoded patterns, from order 0, in units of
         the noise of one bin, those of a ring times the root of the share that is seen of it.
@@ -203,11 +220,9 @@ def fold(
         1 for a pattern with one distinct orientation, n where turns by ``2 pi / n`` cannot be told
         apart, 0 where the decoded pattern has no angular structure.
     """
-    waves, _, kept_by = symmetries(harmonics.shape[-1], theta.dtype, theta.device)
+    waves, _, kept_by = symmetries(harmonics.shape[-1], values.dtype, values.device)
     energy = 2 * power(harmonics)
-    n = grid_size(log_likelihood)
-    values = evaluate(shifted(log_likelihood, theta), n)
-    turned = values[:, [round(turn * n) for turn in TURNS]]
+    turned = values[:, [round(turn * values.shape[-1]) for turn in TURNS]]
     # Noise makes the cost of a turn vary by the difference between the pattern and its turned self,
     # and a decoder that has learned some of the pattern's own noise adds to the cost, in the orders
     # that are left of it.
@@ -234,11 +249,8 @@ def largest_fold(harmonics: Tensor, broken: Tensor, least_breaking: float) -> Te
     unbroken = ~broken | (breaking < (least_breaking * total).clamp(min=DETECTABLE)[:, None])
     # What is left must itself be seen, or a faint pattern would pass for any high order.
     unbroken &= total[:, None] - breaking >= DETECTABLE
-    result = torch.ones(len(energy), dtype=torch.int64, device=energy.device)
-    for k, fold_ in reversed(list(enumerate(FOLDS))):
-        result[unbroken[:, k]] = fold_
-    result[total < DETECTABLE] = 0
-    return result
+    largest = (unbroken * torch.tensor(FOLDS, device=energy.device)).amax(dim=-1).clamp(min=1)
+    return torch.where(total < DETECTABLE, 0, largest)
 
 
 @lru_cache(maxsize=16)
@@ -307,35 +319,28 @@ def mode(log_likelihood: Tensor) -> Tensor:
     return angle
 
 
-def posterior(
-    log_likelihood: Tensor, folds: Tensor, angle: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def posterior(values: Tensor, folds: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     """Mode and standard deviation of the angle, uniform beforehand.
 
     Parameters
     ----------
-    log_likelihood : complex Tensor, shape (B, K)
-        Coefficients of the log-likelihood as a function of the angle.
+    values : Tensor, shape (B, n)
+        Log-likelihood `about` its mode.
     folds : Tensor of int64, shape (B,)
         From `fold`; the angle is only looked for modulo ``2 pi / fold``.
-    angle : Tensor, shape (B,), or None
-        The mode, where it is known already.
+    angle : Tensor, shape (B,)
+        The mode.
 
     Returns
     -------
     angle : Tensor, shape (B,)
-        Mode in [0, 2 pi), NaN where the fold is 0.
+        The mode, NaN where the fold is 0.
     std : Tensor, shape (B,)
         Circular standard deviation in radians about the mode, within one period; that of a uniform
         angle, ``pi / sqrt(3)``, where the fold is 0.
     """
-    n = grid_size(log_likelihood)
-    angle = mode(log_likelihood) if angle is None else angle
-    values = evaluate(shifted(log_likelihood, angle), n)
-    step = 2 * math.pi / n
-    offset = torch.arange(n, dtype=values.dtype, device=values.device) * step
-    # From the nearest of the fold's equivalent peaks, for every fold there is.
-    distance = _to_nearest(offset)
+    step = 2 * math.pi / values.shape[-1]
+    distance = _to_nearest(values.shape[-1], values.dtype, values.device)
     squared = torch.softmax(_below_top(values, values[:, :1]), dim=-1) @ distance.square().T
     spread = squared.gather(-1, folds[:, None])[:, 0].sqrt()
     curvature = (2 * values[:, 0] - values[:, 1] - values[:, -1]) / step**2
@@ -350,7 +355,7 @@ def posterior(
     )
 
 
-def reliability(log_likelihood: Tensor, folds: Tensor, angle: Tensor) -> Tensor:
+def reliability(values: Tensor, folds: Tensor) -> Tensor:
     """By how much the angle explains a pattern better than the best other one, from 0 to 1.
 
     ``1 - Q2 / Q1``, as in orientation mapping (E. F. Rauch and M. Veron, Mater. Charact. 98, 2014),
@@ -358,10 +363,8 @@ def reliability(log_likelihood: Tensor, folds: Tensor, angle: Tensor) -> Tensor:
 
     Parameters
     ----------
-    log_likelihood, folds
+    values, folds
         As in `posterior`; what turns by ``2 pi / fold`` give is no other angle.
-    angle : Tensor, shape (B,)
-        The mode.
 
     Returns
     -------
@@ -369,28 +372,22 @@ def reliability(log_likelihood: Tensor, folds: Tensor, angle: Tensor) -> Tensor:
         1 where there is no other maximum above the mean, near 0 where another turn is nearly as
         good, 0 where the fold is 0.
     """
-    n = grid_size(log_likelihood)
-    turned = shifted(log_likelihood, angle)
-    turned[..., 0] = 0
-    values = evaluate(turned, n)
     around = torch.cat([values[:, -1:], values, values[:, :1]], dim=-1)
     maximum = (values >= around[:, :-2]) & (values >= around[:, 2:])
-    others = values.masked_fill(~(maximum & _elsewhere(n, angle.dtype, angle.device)[folds]), 0)
+    distance = _to_nearest(values.shape[-1], values.dtype, values.device)
+    others = values.masked_fill(~(maximum & (distance.abs() > SAME)[folds]), 0)
     reliable = 1 - others.amax(dim=-1) / values[:, 0].clamp(min=1e-9)
     return torch.where(folds == 0, torch.zeros_like(reliable), reliable.clamp(0, 1))
 
 
 @lru_cache(maxsize=8)
-def _elsewhere(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Which of n angles are no symmetry-equivalent of 0, for every fold there is, (folds, n)."""
+def _to_nearest(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Signed distance of n equidistant angles from the nearest of a fold's equivalents of 0.
+
+    For every number of folds from 0 on, (13, n), made once; 0 is taken for 1.
+    """
     with torch.inference_mode(False):
         offset = torch.arange(n, dtype=dtype, device=device) * (2 * math.pi / n)
-        away = _to_nearest(offset).abs() > SAME
-    return away
-
-
-def _to_nearest(offset: Tensor) -> Tensor:
-    """Signed distance of angles (n,) from the nearest equivalent of 0, for every fold, (F, n)."""
-    every = torch.arange(max(FOLDS) + 1, dtype=offset.dtype, device=offset.device)
-    period = 2 * math.pi / every.clamp(min=1)[:, None]
-    return torch.remainder(offset + period / 2, period) - period / 2
+        every = torch.arange(max(FOLDS) + 1, dtype=dtype, device=device)
+        period = 2 * math.pi / every.clamp(min=1)[:, None]
+        return torch.remainder(offset + period / 2, period) - period / 2

@@ -18,8 +18,6 @@ from .rrvae import PolarRRVAE
 
 Architecture = Literal["polar", "coordinate"]
 
-GRIDS: dict[str, type[Grid]] = {"polar": PolarGrid, "coordinate": SquareGrid}
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -41,7 +39,7 @@ class Recipe:
     @property
     def grid(self) -> type[Grid]:
         """Kind of bins that the model works on."""
-        return GRIDS[self.architecture]
+        return PolarGrid if self.architecture == "polar" else SquareGrid
 
     def build(
         self, weight: Tensor, dof: Tensor, seed: int = 0, electrons: Tensor | None = None

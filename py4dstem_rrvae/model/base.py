@@ -103,8 +103,17 @@ class LatentModel(nn.Module):
         raise NotImplementedError
 
     def bin_noise(self, variance: Tensor | None = None) -> Tensor:
-        """Standard deviation of the noise of each bin, (R, A), of a variance or of the model's."""
-        raise NotImplementedError
+        """Standard deviation of the noise of each bin, (R, A), of a variance or of the model's.
+
+        0 where the mask leaves nothing.
+        """
+        variance = self.noise_variance if variance is None else variance
+        # Bins of one ring, or of all, have one variance. They share pixels, so that their number
+        # counts for `dof` independent ones.
+        alike = self.weight.numel() // variance.numel()
+        independent = self.dof.reshape(variance.numel(), -1).sum(dim=1) / alike
+        inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
+        return ((variance * independent)[:, None] * inverse).sqrt()
 
     def noise_at(self, x: Tensor) -> Tensor:
         """Standard deviation of the noise of each bin of ``x (n, R, A)``, to multiply noise by."""

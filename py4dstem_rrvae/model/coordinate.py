@@ -198,13 +198,6 @@ class CoordinateRRVAE(LatentModel):
         squared = torch.cat([self.squared_residual(b, self._explained(b)) for b in x.split(512)])
         self.noise_variance.copy_((squared.mean() / self.dof.sum()).clamp(min=self._floor()))
 
-    def bin_noise(self, variance: Tensor | None = None) -> Tensor:
-        """Standard deviation of the noise of each pixel, (n, n); 0 where it is masked."""
-        variance = self.noise_variance if variance is None else variance
-        variance = variance * self.dof.sum() / self.weight.numel()
-        inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
-        return (variance * inverse).sqrt()
-
     @torch.inference_mode()
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, n, n)``; the turn and its width are the encoder's."""
@@ -255,7 +248,7 @@ class CoordinateRRVAE(LatentModel):
         folds = angle.largest_fold(harmonics, broken, IMPERFECT)
         folds = torch.where(gain[:, 1:].sum(dim=-1) < angle.EVIDENCE, 0, folds)
         overlap_at = nn.functional.pad(power + 0j, (0, 1))
-        return folds, angle.reliability(overlap_at, folds, torch.zeros_like(theta))
+        return folds, angle.reliability(angle.about(overlap_at, torch.zeros_like(theta)), folds)
 
     @torch.no_grad()
     def order_latents(self, order: Tensor) -> None:

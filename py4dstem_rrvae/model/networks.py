@@ -65,9 +65,9 @@ class PolarEncoder(nn.Module):
     and the maximum over the angle then forget them. The sums over the rings go past them: a weak
     ring whose bins hold less than a count each says little in a bin, and much as a sum. With bins
     joined to 16 that is exact for 16 turns. In training the joins begin at another bin from step to
-    step, so that turns in between
-    are no news either: without that, 12-fold patterns trained in two directions move in the others
-    by 10 times their noise, with it by less than once, as with convolutions of all 64 bins.
+    step, so that turns in between are no news either: without that, 12-fold patterns trained in two
+    directions move in the others by 10 times their noise, with it by less than once, as with
+    convolutions of all 64 bins.
 
     Parameters
     ----------

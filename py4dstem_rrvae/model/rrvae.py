@@ -32,8 +32,6 @@ LEAST_LEVEL = 1e-9
 LEARNED_NOISES, MOST_JUDGED = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), 512
 # Step in z of a finite difference.
 DRIFT_STEP = 0.05
-# Angle between the directions that one pattern and the next are made to prefer in training.
-GOLDEN = math.pi * (3 - math.sqrt(5))
 
 
 class PolarRRVAE(LatentModel):
@@ -184,9 +182,8 @@ class PolarRRVAE(LatentModel):
 
     def polar(self, harmonics: Tensor, theta: Tensor) -> Tensor:
         """Patterns (B, R, A), background apart, of `harmonics` (B, R, M) turned by theta (B,)."""
-        turned: Tensor = torch.fft.irfft(
-            angle.shifted(harmonics, -theta[:, None]), n=self.n_angular, norm="ortho"
-        )
+        shifted = angle.shifted(harmonics, -theta[:, None])
+        turned: Tensor = torch.fft.irfft(shifted, n=self.n_angular, norm="ortho")
         return turned
 
     def log_density(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,24 +211,13 @@ class PolarRRVAE(LatentModel):
             harmonics = angle.mirrored_where(mirrored, harmonics)
         return self.background + self.polar(harmonics, theta)
 
-    def bin_noise(self, variance: Tensor | None = None) -> Tensor:
-        """Standard deviation of the noise of each bin, (R, A); 0 where the mask leaves nothing."""
-        # Bins of one ring share pixels: their number counts for `dof` independent ones.
-        variance = self.noise_variance if variance is None else variance
-        variance = variance * self.dof / self.n_angular
-        inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
-        return (variance[:, None] * inverse).sqrt()
-
     def noise_at(self, x: Tensor) -> Tensor:
         """Standard deviation of the noise of each bin of ``x (n, R, A)``, (n, R, A)."""
         relative = [self._counting.relative(b - self.fit(b).residual) for b in x.split(512)]
         return self.bin_noise() * torch.cat(relative).sqrt()
 
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """``log p(x | z)`` (B,), marginal over the turn; in training it also tracks the noise."""
-        return self._log_likelihood(x, self.decode(z))
-
-    def _log_likelihood(self, x: Tensor, harmonics: Tensor) -> Tensor:
+    def log_likelihood(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        """``log p(x | D)`` (B,), marginal over the turn; in training it also tracks the noise."""
         normalisation = 0.5 * (self.dof * (2 * math.pi * self.noise_variance).log()).sum()
         return self._log_marginal(x, harmonics) - normalisation
 
@@ -239,25 +225,12 @@ class PolarRRVAE(LatentModel):
         constant, turned = self.log_density(x, harmonics)
         if not self.training:
             return constant + angle.log_mean_exp(turned)[0]
-        marginal, theta = angle.log_mean_exp(self._swayed(turned))
+        # Of turns that explain a symmetric pattern alike, training would else take those that turn
+        # the same sector beyond the detector's edge, where decoded patterns are arbitrary.
+        sway = self.sway if self._masked else 0.0
+        marginal, theta = angle.log_mean_exp(angle.swayed(turned, sway) if sway else turned)
         self._track_noise(constant + angle.at_zero(angle.shifted(turned, theta)))
         return constant + marginal
-
-    def _swayed(self, turned: Tensor) -> Tensor:
-        """Log-likelihoods of the turn (..., B, K) with a slight preference for a direction each.
-
-        Of turns that explain a symmetric pattern alike, training would else take those that turn
-        the same sector beyond the detector's edge, where decoded patterns are arbitrary.
-        """
-        if not self._masked or self.sway == 0:
-            return turned
-        size = self.sway * angle.deviation(turned.detach())
-        # Golden angles: even over a batch, whose order is drawn anew in each epoch.
-        number = torch.arange(turned.shape[-2], device=size.device, dtype=size.dtype)
-        preference = torch.polar(0.5 * size, (GOLDEN * number).expand_as(size))
-        return torch.cat(
-            [turned[..., :1], turned[..., 1:2] + preference[..., None], turned[..., 2:]], dim=-1
-        )
 
     @torch.no_grad()
     def _track_noise(self, highest: Tensor) -> None:
@@ -346,11 +319,11 @@ class PolarRRVAE(LatentModel):
         mean, log_variance = self.encode(x)
         z = mean + (0.5 * log_variance).exp() * noise * self.kept
         if not self.training:
-            return self.log_likelihood(x, z), kl_divergence(mean, log_variance)
+            return self.log_likelihood(x, self.decode(z)), kl_divergence(mean, log_variance)
         step = DRIFT_STEP * nn.functional.normalize(noise, dim=-1)
         harmonics, change = self.decode_with_change(z, step)
-        drift = self._drift(harmonics, change)
-        return self._log_likelihood(x, harmonics) - drift, kl_divergence(mean, log_variance)
+        drift = self._drift(harmonics, change)  # before the noise is tracked
+        return self.log_likelihood(x, harmonics) - drift, kl_divergence(mean, log_variance)
 
     def _drift(self, harmonics: Tensor, change: Tensor) -> Tensor:
         """Cost (B,) of a decoder that turns its pattern by `change` in a step of `DRIFT_STEP`."""
@@ -384,18 +357,17 @@ class PolarRRVAE(LatentModel):
             for still in (self.background, fixed)
         )
         seen = self.weight.mean(dim=-1, keepdim=True).sqrt()
-        folds = angle.fold(
-            fit.turned, fit.theta, seen * relative, self.learned_noise, self.least_breaking
-        )
+        values = angle.about(fit.turned, fit.theta)
+        folds = angle.fold(values, seen * relative, self.learned_noise, self.least_breaking)
         folds = torch.where(evidence.undirected(over_round, over_fixed), 0, folds)
-        theta, std = angle.posterior(fit.turned, folds, fit.theta)
+        theta, std = angle.posterior(values, folds, fit.theta)
         error = ((fit.squared / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
         # Quasi-likelihood (R. W. M. Wedderburn, Biometrika 61, 1974): what the model lacks of a
         # pattern is taken for noise.
         std = torch.minimum(std * self.angle_spread * error.clamp(min=1), widest)
         z_std = self.z_std(fit.log_variance)
-        reliability = angle.reliability(fit.turned, folds, fit.theta)
+        reliability = angle.reliability(values, folds)
         return Inference(fit.z, z_std, theta, std, folds, error, reliability, fit.handedness)
 
     def residual(self, x: Tensor) -> Tensor:
@@ -408,10 +380,11 @@ class PolarRRVAE(LatentModel):
         draws, shape = len(noise), noise.shape[:2]
         harmonics = self.fit(x).harmonics.repeat(draws, 1, 1)
         folds = self.infer(x).fold.repeat(draws)
-        densities = [
-            self.turn_density(half.flatten(0, 1), harmonics) for half in (x + noise, x - noise)
-        ]
-        found = [angle.posterior(0.5 * one, folds, angle.mode(one)) for one in densities]
+        found = []
+        for half in (x + noise, x - noise):
+            turned = self.turn_density(half.flatten(0, 1), harmonics)
+            theta = angle.mode(turned)
+            found.append(angle.posterior(0.5 * angle.about(turned, theta), folds, theta))
         angles, stds = (torch.stack(part) for part in zip(*found, strict=True))
         return angles.unflatten(1, shape), stds.unflatten(1, shape)
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..detector.bins import BinOperator, Detector, Grid, GridFor, PolarGrid
+from ..detector.bin_operator import BinOperator
+from ..detector.bins import Detector, Grid, GridFor, PolarGrid
 from ..detector.fine_mean import FineMean
 from ..detector.outliers import without_pattern
 from ..detector.transform import BinTransform, Own

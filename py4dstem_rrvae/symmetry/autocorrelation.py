@@ -11,7 +11,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ..detector.bins import BinOperator
+from ..detector.bin_operator import BinOperator
 
 SymmetryKind = Literal["angular", "pearson"]
 SYMMETRY_KINDS: tuple[str, ...] = get_args(SymmetryKind)

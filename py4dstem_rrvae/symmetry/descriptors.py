@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..detector.bins import BinOperator, PolarGrid
+from ..detector.bin_operator import BinOperator
+from ..detector.bins import PolarGrid
 from ..device import within_device_memory
 from ..maps.latent import DIMENSIONLESS, LatentMap
 from ..scan.binning import Binner

@@ -146,12 +146,12 @@ def _score(
     sharp = torch.sinc(order / polar.shape[-1]).square().reciprocal()
     sharp[-1] /= 2  # the Nyquist order is its own conjugate, and counts once
     turn, mirror = turn * sharp, mirror * sharp
-    whole = _value(turn)
+    whole = angle.at_zero(turn)
     waves = torch.stack([torch.cos(2 * math.pi / n * order) for n in ORDERS], dim=-1)
     n_fold = 2 * turn @ waves - turn[:, :1]
     # A point at phi has its image at 2 axis - phi: the correlation is a function of 2 axis.
     doubled = angle.peak(mirror, 8 * polar.shape[-1])
-    best = _value(angle.shifted(mirror, doubled))
+    best = angle.at_zero(angle.shifted(mirror, doubled))
 
     significance, defined = _significance(density, still, gains, bins, kind)
     _, structured = _significance(density, still, gains, bins, "angular")
@@ -161,11 +161,6 @@ def _score(
         torch.remainder(doubled / 2, math.pi).masked_fill(~(defined & structured), math.nan),
         significance,
     )
-
-
-def _value(coefficients: Tensor) -> Tensor:
-    """Value at the angle 0 of coefficients in the sense of `angle`, (B,)."""
-    return 2 * coefficients.real.sum(dim=-1) - coefficients[:, 0].real
 
 
 def _significance(

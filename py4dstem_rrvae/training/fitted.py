@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ..detector.bins import BinOperator, Detector, Grid
+from ..detector.bin_operator import BinOperator
+from ..detector.bins import Detector, Grid
 from ..detector.fine_mean import FineMean
 from ..detector.intensity import Intensity
 from ..detector.response import Response

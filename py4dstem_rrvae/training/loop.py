@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..model.base import Background, LatentModel
+from ..model.base import LatentModel
 from ..progress import progress_bar
 from ..threads import one_thread
 from .optimiser import Adam, one_cycle
@@ -109,35 +108,6 @@ def split(patterns: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
     return patterns[order[held_out:]], patterns[order[:held_out]]
 
 
-def fit_model(
-    build: Callable[[], LatentModel],
-    patterns: tuple[Tensor, Tensor],
-    background: Background,
-    even: Tensor,
-    schedule: Schedule,
-    seed: int,
-    progress: bool = False,
-) -> tuple[LatentModel, History]:
-    """Build and train a model.
-
-    Parameters
-    ----------
-    build
-        Makes a new model.
-    patterns : (Tensor, Tensor)
-        Training and held-out patterns, from `split`.
-    background, even, schedule, progress
-        See `LatentModel.initialise` and `train`.
-    seed
-        Of the batches and latent samples.
-    """
-    training, validation = patterns
-    model = build()
-    model.initialise(training, background, even)
-    generator = torch.Generator().manual_seed(seed)
-    return model, train(model, training, validation, schedule, generator, progress)
-
-
 def train(
     model: LatentModel,
     training: Tensor,
@@ -229,9 +199,8 @@ class _Loop:
         noise = torch.randn((len(x), self.model.noise_dim), generator=generator).to(x.device)
         log_likelihood, kl = self.model.elbo_terms(x, noise)
         kl = kl.mean(dim=0)
-        if self.model.training:
-            return beta * kl.clamp(min=self._free()).sum() - log_likelihood.mean(), kl
-        return beta * kl.sum() - log_likelihood.mean(), kl
+        paid = kl.clamp(min=self._free()) if self.model.training else kl
+        return beta * paid.sum() - log_likelihood.mean(), kl
 
     def run(self, training: Tensor, validation: Tensor, history: History) -> None:
         """One epoch; the history gets all of it or, if interrupted, nothing."""
@@ -265,13 +234,12 @@ class _Loop:
         self.model.eval()
         # The same latent samples in every epoch, so that losses compare.
         generator = torch.Generator().manual_seed(0)
-        losses, kls = [], []
+        total = torch.zeros(1 + self.model.latent_dim, device=patterns.device)
         for x in patterns.split(512):
             loss, kl = self._loss(x, generator, 1.0)
-            losses.append(loss * len(x))
-            kls.append(kl * len(x))
-        kl_per_latent: list[float] = (torch.stack(kls).sum(dim=0) / len(patterns)).tolist()
-        return (torch.stack(losses).sum() / len(patterns)).item(), kl_per_latent
+            total += torch.cat([loss[None], kl]) * len(x)
+        loss_per_pattern, *kl_per_latent = (total / len(patterns)).tolist()
+        return loss_per_pattern, kl_per_latent
 
 
 @torch.no_grad()
