@@ -219,7 +219,7 @@ def test_what_is_no_scan_is_refused(patterns, error, match):
         ({"center": np.ones((5, 3, 2))}, r"got shape \(5, 3, 2\)"),
         ({"center": (4.0, 10.5)}, r"center must lie on the detector of \(9, 11\) pixels; .*10\.5"),
         ({"center": (-0.1, 5.0)}, "center must lie on the detector"),
-        ({"center": (np.nan, 5.0)}, "center must lie on the detector"),
+        ({"center": (np.nan, 5.0)}, "center must be known; 1 of 1"),
         ({"center": np.full((3, 5, 2), 9.0)}, "center must lie on the detector"),
         ({"mask": np.ones((11, 9), bool)}, r"mask must be boolean of shape \(9, 11\).*\(11, 9\)"),
         ({"mask": np.ones((9, 11))}, "mask must be boolean .* got float64"),
