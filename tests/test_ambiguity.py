@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fold and defined angles: what the data do not bear out is not claimed."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -203,6 +205,11 @@ def test_bad_pixels_do_not_give_the_vacuum_an_angle(defect):
         bad[10:12] = True
         frames[..., bad] = 0
     estimator = RRVAE(random_state=0, progress=False, device="cpu", max_epochs=30)
-    codes = estimator.fit(frames).encode(frames)
+    many = bad.mean() > 0.02
+    with pytest.warns(UserWarning, match="64 of 1024 pixels") if many else nullcontext():
+        codes = estimator.fit(frames).encode(frames)
+    # A hot pixel on a bright disc does not stand out, and does no harm.
+    assert estimator.mask_[~bad].all()
+    assert (not estimator.mask_[bad].any()) if many else (not estimator.mask_[5, 8])
     assert np.mean(codes.fold[vacuum] == 0) >= 0.98
     assert np.mean(codes.fold[~vacuum] > 0) >= 0.98
