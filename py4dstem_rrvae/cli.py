@@ -61,9 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            # pyxem 0.21 imports a name that HyperSpy 2.5 has moved: nothing that a user can mend.
-            warnings.filterwarnings("ignore", message="`_get_block_pattern` has moved")
             options.run(options)
     except OSError as error:
         # Of a path that the system does not take, such as one that is too long.
@@ -275,6 +272,10 @@ def _check_outputs(
 def _step(done: str, extra: str = "py4dstem") -> Iterator[None]:
     """Say how long a step took, and turn what it refuses into one sentence."""
     start = time.perf_counter()
+    # py4DSTEM has warnings printed in a way of its own, from when it is imported.
+    warnings.showwarning = _show_warning
+    # pyxem 0.21 imports a name that HyperSpy 2.5 has moved: nothing that a user can mend.
+    warnings.filterwarnings("ignore", message="`_get_block_pattern` has moved")
     try:
         yield
     except ModuleNotFoundError as error:

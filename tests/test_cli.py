@@ -260,3 +260,18 @@ def test_libraries_that_change_among_themselves_are_no_news_for_a_user(tmp_path)
     )
     assert done.returncode == 0, done.stderr
     assert "has moved" not in done.stdout + done.stderr
+
+
+def test_what_a_library_does_to_warnings_lasts_for_one_step(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        for told in ("here", "there"):
+            with cli._step(told):
+                warnings.warn("`_get_block_pattern` has moved", stacklevel=1)
+                warnings.warn(f"look {told}", stacklevel=1)
+                # As py4DSTEM's ptychography does when it is imported.
+                warnings.showwarning = lambda message, *_, **__: print(f"theirs: {message}")
+                warnings.simplefilter("always", UserWarning)
+    said = capsys.readouterr()
+    assert "theirs" not in said.out
+    assert said.err.splitlines() == [f"py4dstem-rrvae: look {told}" for told in ("here", "there")]
