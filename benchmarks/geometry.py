@@ -25,7 +25,7 @@ from .quality import Row, table
 Array = NDArray[np.float64]
 
 WRONG = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
-TRAINING = {"background": "mean", "progress": False, "device": "cpu"}
+TRAINING = {"progress": False, "device": "cpu"}
 
 
 def handled(patterns: Patterns, camera: Camera) -> Frames:
