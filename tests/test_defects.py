@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 
 from py4dstem_rrvae import Frames, synthetic
-from py4dstem_rrvae.detector.defects import defects, lifeless, standing_out, stuck
-from py4dstem_rrvae.scan.sampling import draw, without_counts
+from py4dstem_rrvae.detector.defects import (
+    defects,
+    lifeless,
+    standing_out,
+    stuck,
+    without_counts,
+)
+from py4dstem_rrvae.scan.sampling import draw
 
 N = 400
 """Patterns that a mean is of."""

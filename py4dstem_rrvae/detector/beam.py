@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .arrays import FloatArray
 from .bins import Detector, positions
-from .center import FloatArray
 
 # Parts of a pixel in which the radial profile is held, and in which patterns share a filter, which
 # is exact to first order in what is left.

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from .bins import NO_PIXELS, Detector, FloatArray, Grid
+from .arrays import FloatArray
+from .bins import NO_PIXELS, Detector, Grid
 
 # A pixel is cut into parts that go to their nearest bins. Near the centre, where bins are smaller
 # than pixels, 16 x 16 parts fill every bin of a ring alike (to 10 %). At 5,000 counts 2 x 2 parts

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-FloatArray = NDArray[np.float64]
+from .arrays import FloatArray
 
 # Square bins along a side: what the published model was given.
 MOST_SQUARE = 64

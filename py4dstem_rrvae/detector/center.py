@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-FloatArray = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from .arrays import FloatArray, Mask
 
 # Lines that pass the centre by more than this many pixels end up without a say.
 PASSING_BY = 1.0

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .center import FloatArray, Mask, despiked, edges, estimate_center, find_center
+from .arrays import FloatArray, Mask
+from .center import despiked, edges, estimate_center, find_center
 
 # Rounds of evening out the disc and finding its centre again.
 ROUNDS = 3

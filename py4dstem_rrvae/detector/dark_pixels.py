@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from .center import FloatArray
+from .arrays import FloatArray
 
 Anchor = tuple[float, float, float]
 """Mean and variance of a point on the line of noise, and the independent numbers behind them."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .center import FloatArray, Mask
+from .arrays import FloatArray, Mask
+from .response import estimate_response
 
 # A pixel is hot with this many times the mean of its brightest neighbour, dead with less than this
 # part of its darkest one. Patterns are blurred by more than a pixel: their spots have wider feet.
@@ -30,6 +31,8 @@ NO_CHANCE = 3.0
 AROUND = 7
 # Frames at most that are looked at for it.
 MOST_FRAMES = 128
+# Integers of this many bits and more reach their largest value only as a flag, or in saturation.
+FLAG_BITS = 16
 # With more lone pixels than this share it is the pattern that has such spots.
 MOST_LONE = 0.05
 
@@ -55,6 +58,50 @@ def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
         lone[:] = False
     found: Mask = lone | _silent(electrons, expected, kept)
     return found
+
+
+def without_counts(
+    some: NDArray[Any],
+    kept: Mask,
+    gain: float | None = None,
+    offset: float | None = None,
+) -> Mask:
+    """Pixels (H, W) that count no electrons; none where these would be all.
+
+    Parameters
+    ----------
+    some : ndarray, shape (n, H, W)
+        Patterns as they were recorded.
+    kept
+        Pixels that a mask leaves.
+    gain, offset
+        Of the camera, where they are known.
+    """
+    bad = np.zeros_like(kept)
+    limit = flag_of(some.dtype)
+    if limit is not None:
+        # Cameras mark the gaps between their chips so.
+        bad = kept & (some.mean(axis=0, dtype=float) > limit / 2)
+    same = stuck(some, kept & ~bad)
+    rest = kept & ~bad & ~same
+    if len(some) > 1 and rest.any():
+        # One flag of -9999 is enough to spoil what all pixels together say of the camera.
+        bright = standing_out(some.mean(axis=0, dtype=float), rest)
+        if (same | bright).any():
+            response = estimate_response(some, rest & ~bright, gain, offset)
+            if not response.noise_free:
+                dark, gain = response.dark_level, response.gain
+                bad |= same & (np.abs(some[0] - dark) > NO_CHANCE * gain)
+                bad |= lifeless(some, dark, gain, bright, rest)
+    return np.zeros_like(bad) if bad[kept].all() else bad
+
+
+def flag_of(dtype: np.dtype[Any]) -> int | None:
+    """Value by which detectors mark pixels of integer frames as invalid or saturated."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "ui" or 8 * dtype.itemsize < FLAG_BITS:
+        return None
+    return int(np.iinfo(dtype).max)
 
 
 def stuck(frames: NDArray[Any], kept: Mask) -> Mask:

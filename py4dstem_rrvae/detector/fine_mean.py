@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from .bins import NO_PIXELS, Detector, FloatArray
+from .arrays import FloatArray
+from .bins import NO_PIXELS, Detector
 
 # Radial cells in pixels, and cells around. A disc's edge rises over a pixel, and no disc is so far
 # from round that more cells around would be needed.

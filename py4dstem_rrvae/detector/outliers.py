@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .center import Mask
-from .defects import CONTRAST, spikes
+from .arrays import Mask
+from .defects import CONTRAST, flag_of, spikes
 
 # With spikes in more than this share of the frames, it is the patterns that are so sharp.
 MOST_SPIKED = 0.25
-# Integers of this many bits and more reach their largest value only as a flag, or in saturation.
-FLAG_BITS = 16
 
 
 def without_pattern(frames: NDArray[Any], kept: Mask | None = None) -> Mask:
@@ -22,7 +20,7 @@ def without_pattern(frames: NDArray[Any], kept: Mask | None = None) -> Mask:
 
     Frames of one value throughout (blank, saturated), frames with a pixel that counts the most that
     their type can hold, and frames with a spike of one pixel. A pixel that does so in more than
-    half of the frames is a defect of the camera, not of a frame: see `flagged`.
+    half of the frames is a defect of the camera, not of a frame: see `without_counts`.
 
     Parameters
     ----------
@@ -51,11 +49,3 @@ def without_pattern(frames: NDArray[Any], kept: Mask | None = None) -> Mask:
     if spiked.sum() <= MOST_SPIKED * len(frames):
         bad |= spiked
     return bad
-
-
-def flag_of(dtype: np.dtype[Any]) -> int | None:
-    """Value by which detectors mark pixels of integer frames as invalid or saturated."""
-    dtype = np.dtype(dtype)
-    if dtype.kind not in "ui" or 8 * dtype.itemsize < FLAG_BITS:
-        return None
-    return int(np.iinfo(dtype).max)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from . import dark_pixels
-from .center import FloatArray, Mask
+from .arrays import FloatArray, Mask
 from .dark_pixels import Anchor
 
 Samples = NDArray[np.float32]

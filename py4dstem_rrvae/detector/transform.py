@@ -16,8 +16,9 @@ from scipy import ndimage, sparse
 from torch import Tensor
 
 from ..device import sparse_device
+from .arrays import FloatArray
 from .bin_operator import BinOperator
-from .bins import Detector, FloatArray, Grid, PolarGrid, positions, ring_mean
+from .bins import Detector, Grid, PolarGrid, positions, ring_mean
 from .fine_mean import SECTORS, FineMean, cell_sums, pixel_cells, radial_cells
 
 Frames = NDArray[np.generic]

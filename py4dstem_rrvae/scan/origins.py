@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detector.beam import BeamFinder, Shifts
+from ..detector.defects import without_counts
 from ..detector.outliers import without_pattern
 from ..detector.response import COUNTS, Response, estimate_response
 from .blocks import Positions
 from .frames import Frames
-from .sampling import RAW_SAMPLE, affordable, with_pattern, without_counts
+from .sampling import RAW_SAMPLE, affordable, with_pattern
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..detector.bins import Grid, GridFor, PolarGrid
-from ..detector.defects import NO_CHANCE, defects, lifeless, standing_out, stuck
+from ..detector.defects import defects, without_counts
 from ..detector.fine_mean import FineMean
-from ..detector.outliers import flag_of, without_pattern
+from ..detector.outliers import without_pattern
 from ..detector.response import COUNTS, Response, estimate_response
 from ..training.defaults import MIN_PATTERNS
 from .binning import Binner
@@ -123,10 +123,7 @@ def draw(
     sums = [part.sums for _, part in parts if part.sums is not None]
     total = reduce(add, [part.total for _, part in parts])
     some = np.concatenate([part.some for _, part in parts])[:RAW_SAMPLE]
-    response = estimate_response(some, frames.mask, gain, offset) if len(some) > 1 else COUNTS
-    dark = response.dark_level
     n, transform = len(where), binner.transform
-    mean = transform.fine_mean(total / n - dark)
     bad = without_counts(some, transform.kept, gain, offset)
     if bad.any():
         # They may have drawn the centre to them.
@@ -134,6 +131,9 @@ def draw(
         return draw(
             frames, n, rng, grid, device, progress, refine, gain, offset, seek_defects=seek_defects
         )
+    response = estimate_response(some, frames.mask, gain, offset) if len(some) > 1 else COUNTS
+    dark = response.dark_level
+    mean = transform.fine_mean(total / n - dark)
     if seek_defects and not response.noise_free:
         expected = mean.round().on(transform.detector) * (n / response.gain)
         bad = defects((total - n * dark) / response.gain, expected, transform.kept)
@@ -153,43 +153,6 @@ def draw(
     binner = binner.knowing(mean, dark)
     binned = binner.evened(binned - binner.transform.dark, np.sort(where))
     return Drawn(frames, binner, binned, response, binner.transform.round_pattern(mean))
-
-
-def without_counts(
-    some: NDArray[Any],
-    kept: NDArray[np.bool_],
-    gain: float | None = None,
-    offset: float | None = None,
-) -> NDArray[np.bool_]:
-    """Pixels (H, W) that count no electrons; none where these would be all.
-
-    Parameters
-    ----------
-    some : ndarray, shape (n, H, W)
-        Patterns as they were recorded.
-    kept
-        Pixels that a mask leaves.
-    gain, offset
-        Of the camera, where they are known.
-    """
-    bad = np.zeros_like(kept)
-    limit = flag_of(some.dtype)
-    if limit is not None:
-        # Cameras mark the gaps between their chips so.
-        bad = kept & (some.mean(axis=0, dtype=float) > limit / 2)
-    same = stuck(some, kept & ~bad)
-    rest = kept & ~bad & ~same
-    if len(some) > 1 and rest.any():
-        # One flag of -9999 is enough to spoil what all pixels together say of the camera.
-        bright = standing_out(some.mean(axis=0, dtype=float), rest)
-        if not (same | bright).any():
-            return np.zeros_like(bad) if bad[kept].all() else bad
-        response = estimate_response(some, rest & ~bright, gain, offset)
-        if not response.noise_free:
-            dark, gain = response.dark_level, response.gain
-            bad |= same & (np.abs(some[0] - dark) > NO_CHANCE * gain)
-            bad |= lifeless(some, dark, gain, bright, rest)
-    return np.zeros_like(bad) if bad[kept].all() else bad
 
 
 def affordable(frames: Frames, n: int) -> int:
