@@ -554,9 +554,9 @@ if folder:
 # 2°, too. The counts alone would let the angle repeat to 0.2°; but much of a pattern is no stripe,
 # two latents do not hold it, and the bar says how far it pulls the angle. The bar does not hold how
 # the zero of the angle moves from one kind of pattern to the next: which direction of a pattern
-# with one edge is "the same" as one of a pattern with three? About a fifth of the difference is of
-# this kind, as `z` foretells it. So read differences between *like* patterns to the error bar, and
-# others to some degrees.
+# with one edge is "the same" as one of a pattern with three? A fifth to a third of the difference
+# is of this kind, as `z` foretells it. So read differences between *like* patterns to the error bar,
+# and others to some degrees.
 #
 # ### Near field
 #
