@@ -555,8 +555,8 @@ if folder:
 # two latents do not hold it, and the bar says how far it pulls the angle. The bar does not hold how
 # the zero of the angle moves from one kind of pattern to the next: which direction of a pattern
 # with one edge is "the same" as one of a pattern with three? A fifth to a third of the difference
-# is of this kind, as `z` foretells it. So read differences between *like* patterns to the error bar,
-# and others to some degrees.
+# is of this kind, as `z` foretells it. So read differences between *like* patterns to the error
+# bar, and others to some degrees.
 #
 # ### Near field
 #
