@@ -112,6 +112,6 @@ def ring_counts(
     placed = Frames(frames, **(geometry or {"center": middle}))
     detector = placed.detector()
     wander = placed.wander(detector)
-    grid = PolarGrid(detector.inscribed_radius(wander), n_radial, n_angular)
+    grid = PolarGrid(detector.inscribed_radius(wander), n_radial, n_angular, degree=0)
     counts: NDArray[np.float32] = BinTransform(detector, grid)(frames, placed.origins()).numpy()
     return counts

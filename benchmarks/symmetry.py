@@ -29,7 +29,7 @@ from .quality import Row, table
 
 Array = NDArray[np.float64]
 SIZE, RADIUS = 48, 22.0
-GRID = PolarGrid(RADIUS, 18, 64)
+GRID = PolarGrid(RADIUS, 18, 64, degree=0)
 DETECTOR = Detector((SIZE, SIZE), (23.5, 23.5), np.eye(2))
 ROW, COL = np.indices((SIZE, SIZE)) - (SIZE - 1) / 2
 DISTANCE = np.hypot(ROW, COL)

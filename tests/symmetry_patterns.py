@@ -14,7 +14,7 @@ from py4dstem_rrvae.symmetry.scores import symmetry
 SIZE = 48
 RADIUS = 22.0
 DETECTOR = Detector((SIZE, SIZE), ((SIZE - 1) / 2,) * 2, np.eye(2))
-OPERATOR = BinOperator(DETECTOR, PolarGrid(RADIUS, 18, 64))
+OPERATOR = BinOperator(DETECTOR, PolarGrid(RADIUS, 18, 64, degree=0))
 BINS = PolarBins.of(OPERATOR)
 ROW, COL = np.indices((SIZE, SIZE)) - (SIZE - 1) / 2
 CIRCLE = np.hypot(ROW, COL) <= RADIUS

@@ -12,9 +12,8 @@ import pytest
 from py4dstem_rrvae import Frames, describe, synthetic
 from py4dstem_rrvae.adapters import hyperspy_signals as signals
 from py4dstem_rrvae.adapters import py4dstem
-from py4dstem_rrvae.detector.bins import PolarGrid
 from py4dstem_rrvae.scan.binning import Binner
-from py4dstem_rrvae.symmetry.descriptors import Scorer
+from py4dstem_rrvae.symmetry.descriptors import Scorer, sharp_bins
 
 CENTER = (15.5, 15.5)
 ORDER = {n: n - 2 for n in range(2, 13)}
@@ -97,7 +96,7 @@ def test_data_that_are_no_counts_keep_their_noise(lobes):
 
 
 def test_the_scorer_pickles(lobes, scores):
-    scorer = Scorer(Binner.of(Frames(lobes.frames, CENTER), PolarGrid.inscribed), "angular", 1.0)
+    scorer = Scorer(Binner.of(Frames(lobes.frames, CENTER), sharp_bins), "angular", 1.0)
     rows = pickle.loads(pickle.dumps(scorer))(lobes.frames, np.arange(60))
     np.testing.assert_allclose(rows[:, :11], scores.rotation.reshape(60, 11), atol=1e-5)
 

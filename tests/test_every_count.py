@@ -26,7 +26,11 @@ def test_measured_noise_of_the_rings_is_that_of_their_counts():
     model = RRVAE(**ONE_THREAD).fit(scan.frames).fitted_.model
     ratio = (model.noise_variance / model.counted_noise).numpy()
     assert model.overdispersion == pytest.approx(1.0, abs=0.05)
-    np.testing.assert_allclose(ratio, 1.0, atol=0.2)
+    # Where the disc's edge lies, the bright pixels' shares of the bins are small, and scatter less.
+    width = scan.frames.detector().seen_radius() / len(ratio)
+    edge = np.abs((np.arange(len(ratio)) + 0.5) * width - tail.RADIUS) < 3
+    assert edge.sum() < 6 and 0.7 < ratio[edge].min() < 1
+    np.testing.assert_allclose(ratio[~edge], 1.0, atol=0.2)
 
 
 def camera(frames, gain, offset, readout, seed):

@@ -50,8 +50,8 @@ def mean(frames, places):
 def test_a_sharp_disc_fills_its_bins_alike_wherever_the_beam_stands(frames, places, mean):
     plain, evened = (scatter(transform(m)(frames, places)) for m in (None, mean))
     # In a 48 x 48 pattern 100 counts a pixel have 500 bins' worth of noise in the disc.
-    assert plain > 100
-    assert evened < 0.03 * plain
+    assert plain > 40
+    assert evened < 1
 
 
 @pytest.mark.slow

@@ -102,11 +102,14 @@ class PolarGrid:
         Outer edge, in the units of q.
     n_radial, n_angular : int
         Number of bins.
+    degree : int
+        Of the splines that the intensity follows between pixels; see `BinOperator`.
     """
 
     radius_max: float
     n_radial: int
     n_angular: int
+    degree: int = 2
 
     @classmethod
     def for_detector(cls, detector: Detector, wander: float = 0.0) -> PolarGrid:
@@ -166,10 +169,13 @@ class SquareGrid:
         Half the side of the square, in the units of q.
     n : int
         Number of bins along a side.
+    degree : int
+        Of the splines that the intensity follows between pixels; see `BinOperator`.
     """
 
     radius_max: float
     n: int
+    degree: int = 0
 
     @classmethod
     def for_detector(cls, detector: Detector, wander: float = 0.0) -> SquareGrid:

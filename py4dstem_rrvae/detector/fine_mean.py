@@ -67,7 +67,7 @@ class FineMean:
 
 def radial_cells(detector: Detector, reach: float) -> int:
     """Radii of a mean that holds all pixels which reach into bins, ``reach`` being in q."""
-    return int(np.ceil((reach / detector.pixel_size() + 2) / STEP)) + 1
+    return int(np.ceil((reach / detector.pixel_size() + 3) / STEP)) + 1
 
 
 def pixel_cells(detector: Detector, n: int) -> sparse.csr_matrix:

@@ -120,8 +120,9 @@ class BinTransform:
         self.dof = self._common.dof.to(self.device)
         self.detector, self.grid = detector, grid
         self.render, self.unfold = self._common.render, self._common.unfold
-        # A window reaches as far as the bins, or as the detector from any origin.
+        # A window reaches as far as the bins and splines, or as the detector from any origin.
         reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1)
+        reach += grid.degree / 2
         behind = np.asarray(detector.shape) - 1 - detector.center
         before, after = (
             np.ceil(np.minimum(reach, room + wander)).astype(int) + 1

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..detector.bin_operator import BinOperator
-from ..detector.bins import PolarGrid
+from ..detector.bins import Detector, PolarGrid
 from ..device import within_device_memory
 from ..maps.latent import DIMENSIONLESS, LatentMap
 from ..scan.binning import Binner
@@ -120,9 +120,8 @@ def describe(
         raise ValueError(f'background must be "none" or "mean"; got {background!r}')
     n = FIRST_LOOK if background == "none" else MEAN_SAMPLE
     source = Frames.of(frames, center=center, mask=mask)
-    # A turn takes what lies in the corners off the detector.
     rng = np.random.default_rng(0)
-    drawn = draw(source, n, rng, PolarGrid.inscribed, device, seek_defects=False)
+    drawn = draw(source, n, rng, sharp_bins, device, seek_defects=False)
     still = None
     if background == "mean":
         transform = drawn.binner.transform
@@ -132,6 +131,11 @@ def describe(
     rows = source.gather(scorer, progress="scoring" if progress else None)
     scores = rows.reshape(*source.scan_shape, -1)
     return Descriptors(scores[..., :-2], scores[..., -2], scores[..., -1])
+
+
+def sharp_bins(detector: Detector, wander: float) -> PolarGrid:
+    """Bins of pixels as they are, not smoothed, in the circle that a turn leaves on the detector."""
+    return replace(PolarGrid.inscribed(detector, wander), degree=0)
 
 
 class Scorer:
