@@ -134,7 +134,7 @@ def describe(
 
 
 def sharp_bins(detector: Detector, wander: float) -> PolarGrid:
-    """Bins of pixels as they are, not smoothed, in the circle that a turn leaves on the detector."""
+    """Bins of pixels as they are, not smoothed, where a turn leaves a pattern on the detector."""
     return replace(PolarGrid.inscribed(detector, wander), degree=0)
 
 
