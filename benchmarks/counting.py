@@ -46,9 +46,9 @@ class PoissonRRVAE(PolarRRVAE):
 
     log_mean: Tensor
 
-    def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
+    def initialise(self, patterns: Tensor, background: Background) -> None:
         """Start at the mean counts of each ring."""
-        super().initialise(patterns, background, even)
+        super().initialise(patterns, background)
         self.register_buffer("log_mean", patterns.mean(dim=(0, 2)).clamp(min=1e-3).log())
         self.scale.fill_(1.0)
 
@@ -116,7 +116,7 @@ def found_by(kind: str, training: np.ndarray, fresh: np.ndarray, seed: int) -> F
     if electrons is not None:
         model.know_counts(electrons)
     parts, schedule = split(x, torch.Generator().manual_seed(seed)), Schedule(45, 64, 5e-3, 1.0)
-    model.initialise(parts[0], None, parts[0].mean(dim=0))
+    model.initialise(parts[0], None)
     train(model, *parts, schedule, torch.Generator().manual_seed(seed))
     with torch.inference_mode():
         fit = model.fit(y)

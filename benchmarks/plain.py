@@ -75,10 +75,9 @@ class Plain:
 
         parts = loop.split(self._polar(train), torch.Generator().manual_seed(seed))
         schedule = schedule_of(RRVAE(max_epochs=epochs).get_params(), len(parts[0]))
-        mean = parts[0].mean(dim=0)
         torch.manual_seed(seed)
         self.model = PlainVAE(latent_dim, transform.weight, transform.dof)
-        self.model.initialise(parts[0], "mean", mean)
+        self.model.initialise(parts[0], "mean")
         chance = torch.Generator().manual_seed(seed)
         self.history = loop.train(self.model, *parts, schedule, chance)
         self.shown = len(self.history.train_loss) * len(parts[0])

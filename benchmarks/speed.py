@@ -93,7 +93,7 @@ class Sample:
         ready, transform = self.prepared, self.prepared.binner.transform
         electrons = ready.intensity.mean_electrons(ready.stabilised, transform.weight)
         model = Recipe(2).build(transform.weight, transform.dof, electrons=electrons)
-        model.initialise(self.parts[0], "auto", self.prepared.round)
+        model.initialise(self.parts[0], "auto")
         return model
 
 

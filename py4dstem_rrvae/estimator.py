@@ -20,7 +20,7 @@ from torch import Tensor
 from . import model_file
 from .codes import Codes
 from .detector.bins import Grid, GridFor
-from .detector.intensity import IntensityKind
+from .detector.intensity import Intensity, IntensityKind
 from .detector.response import Response
 from .device import within_device_memory
 from .model.architectures import Architecture, Recipe
@@ -39,10 +39,11 @@ from .scan.sampling import Drawn, Reservoir, affordable, draw
 from .threads import one_thread, torch_as_it_comes
 from .training.angle_steps import angle_steps
 from .training.angle_zero import angle_offset
-from .training.calibration import calibrate, redraw, widen
+from .training.calibration import Redraw, calibrate, redraw, widen
 from .training.defaults import MIN_PATTERNS, MIN_PIXELS, schedule_of
 from .training.fitted import Fitted
-from .training.loop import History, RateKind, settle_latents, split, train
+from .training.latents import settle_latents
+from .training.loop import History, RateKind, split, train
 
 FloatArray = NDArray[np.float64]
 
@@ -271,17 +272,14 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         model, history, held_out = self._train(prepared, chance)
         if history.stopped == "interrupted" and hasattr(self, "fitted_"):
             raise KeyboardInterrupt("training was interrupted; the earlier model is kept")
-        response = prepared.response.measured(model.overdispersion)
-        intensity = replace(prepared.intensity, gain=response.gain)
+        response, intensity = _measured(prepared, model)
         with one_thread() if model.small_steps else nullcontext():
-            transform = binner.transform
-            detector = (model, transform, intensity, chance)
             model.measure_fixed(stabilised)
-            calibrate(model, held_out, lambda x, draws: redraw(x, draws, *detector))
+            calibrate(model, held_out, _counting(prepared, model, chance))
             widen(model, held_out)
             parts = [model.infer(x) for x in stabilised.split(CHUNK)]
             steps = angle_steps(parts)
-            geometry = (intensity, binner.grid, transform.weight)
+            geometry = (intensity, binner.grid, binner.transform.weight)
             offset = angle_offset(model, stabilised, parts, *geometry)
         units, dose = prepared.q_units, prepared.dose
         # In main memory, so that pickles and files are read where there is no such device.
@@ -583,7 +581,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         parts = split(stabilised, chance)
         electrons = prepared.intensity.mean_electrons(stabilised, transform.weight)
         model = self._recipe.build(transform.weight, transform.dof, prepared.seed, electrons)
-        model.initialise(parts[0], self.background, prepared.round)
+        model.initialise(parts[0], self.background)
         schedule = schedule_of(self.get_params(), len(parts[0]))
         samples = torch.Generator().manual_seed(prepared.seed)
         history = train(model, *parts, schedule, samples, self.progress)
@@ -592,12 +590,25 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "training has diverged: no epoch has a finite loss. Lower learning_rate "
                 f"(got {self.learning_rate!r}) or beta (got {self.beta!r})"
             )
-        settle_latents(model, parts[1], history, chance)
+        settle_latents(model, parts[1], history, _counting(prepared, model, chance))
         return model, history, parts[1]
 
     @property
     def _recipe(self) -> Recipe:
         return Recipe.of(self.get_params())
+
+
+def _measured(prepared: Prepared, model: LatentModel) -> tuple[Response, Intensity]:
+    """The camera and the intensity scale, by the noise that a trained model leaves."""
+    response = prepared.response.measured(model.overdispersion)
+    return response, replace(prepared.intensity, gain=response.gain)
+
+
+def _counting(prepared: Prepared, model: LatentModel, chance: torch.Generator) -> Redraw:
+    """The camera, as it would count a trained model's patterns."""
+    _, intensity = _measured(prepared, model)
+    camera = prepared.binner.transform, intensity, chance
+    return lambda x, draws: redraw(x, draws, model, *camera)
 
 
 def _features(frames: Any) -> int | None:

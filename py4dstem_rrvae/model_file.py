@@ -193,8 +193,8 @@ def _grid(recipe: Recipe, known: dict[str, Any], detector: Detector) -> Grid:
     corners = np.argwhere(np.ones((2, 2))) * detector.shape - 0.5 - detector.center
     farthest = np.linalg.norm(corners @ detector.matrix.T, axis=1).max()
     sides = all(isinstance(n, int) and 0 < n <= MOST_SQUARE for n in grid.shape)
-    if grid.degree not in (0, 2):
-        raise ValueError(f"degree of a grid must be 0 or 2; got {grid.degree!r}")
+    if known["degree"] not in (0, 2):
+        raise ValueError(f"degree of a grid's splines must be 0 or 2; got {grid.degree!r}")
     if not sides or not 0 < grid.radius_max <= 1.01 * farthest:
         raise ValueError(f"bins must lie on the detector, up to {MOST_SQUARE} a side; got {grid}")
     return grid

@@ -31,7 +31,7 @@ def patterns():
 @pytest.fixture
 def model(patterns):
     model = new_model()
-    model.initialise(patterns, "mean", patterns.mean(dim=0))
+    model.initialise(patterns, "mean")
     return model
 
 
@@ -113,7 +113,7 @@ def test_patterns_are_decoded_the_same_in_parts(model):
 
 def test_unit_noise_sees_the_range_as_0_to_1(patterns):
     model = new_model(noise="unit")
-    model.initialise(patterns, "mean", patterns.mean(dim=0))
+    model.initialise(patterns, "mean")
     seen = []
     model.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     model.encode(patterns)
@@ -134,7 +134,7 @@ def test_learned_noise_sees_unit_signal(model, patterns):
 def test_the_loss_is_the_published_one(patterns, width):
     """Sum of squares over two, and KL divergences of Gaussians, the turn's about its own mean."""
     model = new_model(noise="unit", angle_prior=width)
-    model.initialise(patterns, "mean", patterns.mean(dim=0))
+    model.initialise(patterns, "mean")
     noise = torch.randn(len(patterns), 1 + DIM)
     with torch.no_grad():
         log_likelihood, kl = model.elbo_terms(patterns, noise)
@@ -157,7 +157,7 @@ def test_the_loss_is_the_published_one(patterns, width):
 def test_only_learned_noise_follows_the_residual(patterns):
     for noise, follows in (("learned", True), ("unit", False)):
         model = new_model(noise=noise)
-        model.initialise(patterns, "mean", patterns.mean(dim=0))
+        model.initialise(patterns, "mean")
         before = model.noise_variance.clone()
         model.train()
         model.elbo_terms(patterns, torch.zeros(len(patterns), 1 + DIM))
@@ -170,7 +170,7 @@ def test_a_radial_start_is_the_mean_over_rings():
     radius, angle = places.norm(dim=-1), torch.atan2(places[..., 1], places[..., 0])
     ring = (radius < 0.9) * (1 - radius)
     patterns = (ring * (1 + 0.5 * torch.cos(3 * angle)))[None].repeat(3, 1, 1)
-    model.initialise(patterns, "radial", patterns.mean(dim=0))
+    model.initialise(patterns, "radial")
     inside = (radius > 0.1) & (radius < 0.8)
     torch.testing.assert_close(model.background[inside], ring[inside], atol=0.03, rtol=0.05)
 
@@ -180,7 +180,7 @@ def test_masked_pixels_have_no_say(patterns):
     weight[2, 3] = 0
     torch.manual_seed(0)
     model = CoordinateRRVAE(DIM, weight, weight.sum(dim=1)).eval()
-    model.initialise(patterns, "mean", patterns.mean(dim=0))
+    model.initialise(patterns, "mean")
     spoiled = patterns.clone()
     spoiled[:, 2, 3] = 1e4
     one, other = model.infer(patterns), model.infer(spoiled)

@@ -31,7 +31,7 @@ def elsewhere(request):
     x = prepared.stabilised
     transform = prepared.binner.transform
     model = estimator._recipe.build(transform.weight, transform.dof)
-    model.initialise(x, "auto", prepared.round)
+    model.initialise(x, "auto")
     return model.to("meta"), x.to("meta"), schedule_of(estimator.get_params(), len(x))
 
 

@@ -22,7 +22,7 @@ def test_broad_lobes_take_no_more_than_their_harmonics():
 SPOT = [
     pytest.mark.slow,
     pytest.mark.xfail(
-        reason="a latent is kept from a repeatability of 0.2, which one spot turned on pixels has"
+        reason="a latent is kept from a repeatability of 0.3, which one spot turned on pixels has"
     ),
 ]
 

@@ -50,7 +50,7 @@ def mean(frames, places):
 def test_a_sharp_disc_fills_its_bins_alike_wherever_the_beam_stands(frames, places, mean):
     plain, evened = (scatter(transform(m)(frames, places)) for m in (None, mean))
     # In a 48 x 48 pattern 100 counts a pixel have 500 bins' worth of noise in the disc.
-    assert plain > 40
+    assert plain > 30
     assert evened < 1
 
 

@@ -209,10 +209,6 @@ class BinTransform:
         kept = self.kept.ravel().astype(float)
         return FineMean.of(cell_sums(self._cells(self._common), kept * mean.ravel(), kept))
 
-    def round_pattern(self, mean: FineMean) -> Tensor:
-        """Bins (R, A) of a mean pattern averaged over the angle."""
-        return (self._bins_of(mean.round()) * self._flat).to(self.device)
-
     @property
     def dark(self) -> Tensor:
         """What the offset adds to the bins (R, A) that are used."""

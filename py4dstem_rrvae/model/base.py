@@ -72,11 +72,8 @@ class LatentModel(nn.Module):
         self.register_buffer("spread", torch.ones(latent_dim))
         self.register_buffer("angle_spread", torch.ones(()))
 
-    def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
-        """Start what is not a network from ``patterns (n, R, A)``.
-
-        ``even (R, A)`` is what a round pattern with their mean's rings looks like in the bins.
-        """
+    def initialise(self, patterns: Tensor, background: Background) -> None:
+        """Start what is not a network from ``patterns (n, R, A)``."""
         raise NotImplementedError
 
     def elbo_terms(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,21 +100,15 @@ class LatentModel(nn.Module):
         raise NotImplementedError
 
     def bin_noise(self, variance: Tensor | None = None) -> Tensor:
-        """Standard deviation of the noise of each bin, (R, A), of a variance or of the model's.
+        """Standard deviation (R, A) of noise that hides what the bins' own hides, bin by bin.
 
-        0 where the mask leaves nothing.
+        Bins share pixels: their own noise is weaker and alike in neighbours. What changes slowly
+        from bin to bin is hidden by it as by independent noise of the model's variance, or of the
+        one that is given. 0 where the mask leaves nothing.
         """
         variance = self.noise_variance if variance is None else variance
-        # Bins of one ring, or of all, have one variance. They share pixels, so that their number
-        # counts for `dof` independent ones.
-        alike = self.weight.numel() // variance.numel()
-        independent = self.dof.reshape(variance.numel(), -1).sum(dim=1) / alike
         inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
-        return ((variance * independent)[:, None] * inverse).sqrt()
-
-    def noise_at(self, x: Tensor) -> Tensor:
-        """Standard deviation of the noise of each bin of ``x (n, R, A)``, to multiply noise by."""
-        return self.bin_noise().expand_as(x)
+        return (variance.reshape(-1, 1) * inverse).sqrt()
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
         """Take another mask: the share it leaves of each bin, and independent bins per ring."""
@@ -139,11 +130,8 @@ class LatentModel(nn.Module):
         """Variance of residuals over that of counts; 1 for a model that does not know it."""
         return 1.0
 
-    def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:
-        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``.
-
-        ``even`` as in `initialise`.
-        """
+    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
+        """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
         raise NotImplementedError
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,7 +82,7 @@ class CoordinateRRVAE(LatentModel):
         return self.weight.shape
 
     @torch.no_grad()
-    def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:  # noqa: ARG002, it has rings of its own
+    def initialise(self, patterns: Tensor, background: Background) -> None:
         """Start background, scale and noise from ``patterns (n, H, W)``.
 
         The background as in `PolarRRVAE.initialise`. With learned noise the networks see the
@@ -100,7 +100,7 @@ class CoordinateRRVAE(LatentModel):
         self.noise_variance.copy_(self.scale.square())
 
     @torch.no_grad()
-    def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:  # noqa: ARG002
+    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
         """Estimate background and noise anew from another scan's ``patterns (n, H, W)``."""
         self._start_background(patterns, background)
         mean, some = self.background.clone(), patterns[:ADOPTION_PATTERNS]

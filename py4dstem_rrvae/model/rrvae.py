@@ -103,23 +103,23 @@ class PolarRRVAE(LatentModel):
         return self.partial.numel() > 0
 
     @torch.no_grad()
-    def initialise(self, patterns: Tensor, background: Background, even: Tensor) -> None:
+    def initialise(self, patterns: Tensor, background: Background) -> None:
         """Start background, scale and noise from ``patterns (n, R, A)``.
 
-        The background is ``even (R, A)``, what a round pattern with their mean's rings looks like
-        in the bins ("auto", "radial"), the mean pattern ("mean"), or nothing (None). The noise
-        starts at the size of the whole signal and falls as the model learns, which anneals it.
+        The background is the mean of each ring ("auto", "radial"), the mean pattern ("mean"), or
+        nothing (None). The noise starts at the size of the whole signal and falls as the model
+        learns, which anneals it.
         """
-        self._start_background(patterns, background, even)
+        self._start_background(patterns, background)
         squared = (self.weight * (patterns - self.background).square()).sum(dim=(1, 2)).mean()
         self.scale.copy_((squared / (self.dof * self.counted_noise).sum()).sqrt())
         self.noise_variance.fill_(self.scale.square())
 
     @torch.no_grad()
-    def adopt_scan(self, patterns: Tensor, background: Background, even: Tensor) -> None:
+    def adopt_scan(self, patterns: Tensor, background: Background) -> None:
         """Estimate background and noise anew from another scan's ``patterns (n, R, A)``."""
         stored = self.background.mean(dim=-1, keepdim=True).expand_as(self.background).clone()
-        self._start_background(patterns, background, even)
+        self._start_background(patterns, background)
         if background in ("auto", "radial"):
             # The rings that the decoder's patterns are added to are those of the scan trained on.
             self.background.copy_(stored)
@@ -128,14 +128,14 @@ class PolarRRVAE(LatentModel):
         self.measure_noise(patterns)
         self.measure_fixed(patterns)
 
-    def _start_background(self, patterns: Tensor, start: Background, even: Tensor) -> None:
+    def _start_background(self, patterns: Tensor, start: Background) -> None:
         mean = patterns.mean(dim=0)
         ring = ring_mean(mean, self.weight)
         self.level.copy_(ring.clamp(min=LEAST_LEVEL * ring.max()))
         if start is None:
             self.background.zero_()
             return
-        begun = mean if start == "mean" else even
+        begun = mean if start == "mean" else ring[:, None]
         self.background.copy_(torch.where(self.weight > 0, begun, ring[:, None]))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,11 +210,6 @@ class PolarRRVAE(LatentModel):
         if mirrored is not None:
             harmonics = angle.mirrored_where(mirrored, harmonics)
         return self.background + self.polar(harmonics, theta)
-
-    def noise_at(self, x: Tensor) -> Tensor:
-        """Standard deviation of the noise of each bin of ``x (n, R, A)``, (n, R, A)."""
-        relative = [self._counting.relative(b - self.fit(b).residual) for b in x.split(512)]
-        return self.bin_noise() * torch.cat(relative).sqrt()
 
     def log_likelihood(self, x: Tensor, harmonics: Tensor) -> Tensor:
         """``log p(x | D)`` (B,), marginal over the turn; in training it also tracks the noise."""

@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..training.loop import LEAST_REPEATABILITY, History
+from ..training.latents import LEAST_REPEATABILITY
+from ..training.loop import History
 from .canvas import as_drawn, new_figure
 
 

@@ -135,5 +135,5 @@ def refit(model: LatentModel, drawn: Drawn, fitted: Fitted, background: Backgrou
     check_variety(binned)
     dose = binned.sum(dim=(1, 2)).mean().item()
     intensity = fitted.intensity.times(dose / fitted.dose)
-    model.adopt_scan(intensity(binned), background, intensity(drawn.round))
+    model.adopt_scan(intensity(binned), background)
     return intensity

@@ -47,8 +47,6 @@ class Prepared:
         Mean summed intensity per pattern.
     stabilised : Tensor, shape (n, R, A)
         Drawn patterns on the intensity scale.
-    round : Tensor, shape (R, A)
-        What the mean pattern's rings alone look like in the bins, on the intensity scale.
     seed : int
         Of everything random from here on.
     """
@@ -59,7 +57,6 @@ class Prepared:
     response: Response
     dose: float
     stabilised: Tensor
-    round: Tensor
     seed: int
 
 
@@ -94,8 +91,8 @@ def prepare(drawn: Drawn, latent_dim: int, kind: IntensityKind, seed: int) -> Pr
         )
     stabilised = intensity(binned)
     check_variety(stabilised)
-    even, units = intensity(drawn.round), drawn.frames.q_units
-    return Prepared(drawn.binner, units, intensity, response, dose, stabilised, even, seed)
+    units = drawn.frames.q_units
+    return Prepared(drawn.binner, units, intensity, response, dose, stabilised, seed)
 
 
 def check_variety(binned: Tensor) -> None:

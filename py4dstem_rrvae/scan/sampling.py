@@ -55,15 +55,12 @@ class Drawn:
         Counts of the drawn patterns in bins.
     response : Response
         Of the camera.
-    round : Tensor, shape (R, A)
-        Bins of a round pattern with the rings of their mean.
     """
 
     frames: Frames
     binner: Binner
     binned: Tensor
     response: Response
-    round: Tensor
 
 
 def draw(
@@ -152,7 +149,7 @@ def draw(
         mean = FineMean.of(reduce(add, sums)).less(dark)
     binner = binner.knowing(mean, dark)
     binned = binner.evened(binned - binner.transform.dark, np.sort(where))
-    return Drawn(frames, binner, binned, response, binner.transform.round_pattern(mean))
+    return Drawn(frames, binner, binned, response)
 
 
 def affordable(frames: Frames, n: int) -> int:

@@ -59,8 +59,7 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
     drawn, moves, turns = [], [], []
     for x in chosen.split(CHUNK):
         seen = model.infer(x)
-        clean = model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
-        again = redraw(clean, draws)
+        again = drawn_anew(model, seen, redraw, draws)
         z = model.encode(torch.cat(again))[0].unflatten(0, (draws, len(x)))
         move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))
         # A width is asked of real patterns, which are not quite the model's: of both.
@@ -78,6 +77,11 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
         model.spread.copy_(torch.where(model.kept.cpu() > 0, spread, 1.0))
     if len(turn) >= FEWEST:
         model.angle_spread.copy_(_factor(turn))
+
+
+def drawn_anew(model: LatentModel, seen: Inference, redraw: Redraw, draws: int) -> list[Tensor]:
+    """So many draws of the patterns (n, R, A) that codes are decoded to."""
+    return redraw(model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored), draws)
 
 
 @torch.no_grad()

@@ -32,9 +32,6 @@ FREE_NATS, FREE_UNTIL, PAID_FROM = 0.5, 0.4, 0.6
 SWAY, SWAYED_UNTIL = 0.05, 0.6
 # Patterns of noise that a training draws, and adds again and again.
 NOISES = 1024
-# A latent is not told from noise below this R^2 between noise draws, and carries nothing below this
-# spread. One of 0.2 has 0.5 when four positions are averaged.
-LEAST_REPEATABILITY, LEAST_SPREAD = 0.2, 0.2
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,8 @@ class History:
     stopped : {"max_epochs", "interrupted"}
         Why training ended.
     repeatability : list of float
-        Per latent, R^2 expected between two noise draws of the same patterns; empty until measured.
+        Per latent, the correlation expected between two noise draws of the same patterns; empty
+        until measured.
     collapsed : list of bool
         Per latent, whether it was switched off: it carried nothing, or noise.
     """
@@ -240,37 +238,3 @@ class _Loop:
             total += torch.cat([loss[None], kl]) * len(x)
         loss_per_pattern, *kl_per_latent = (total / len(patterns)).tolist()
         return loss_per_pattern, kl_per_latent
-
-
-@torch.no_grad()
-def settle_latents(
-    model: LatentModel, held_out: Tensor, history: History, generator: torch.Generator
-) -> None:
-    """Switch off latents that carry noise or nothing, and put the most informative first.
-
-    Repeatability is the R^2 between z of two noise draws of the same patterns. Adding the model's
-    noise to a held-out pattern moves z by the noise that z already has (to first order), so with
-    that move's mean square m, ``R^2 = 1 - 2 m / var(z)``.
-
-    Parameters
-    ----------
-    model
-        Trained; changed in place.
-    held_out : Tensor, shape (n, R, A)
-        Patterns that were not trained on.
-    history
-        Gets `repeatability` and `collapsed`.
-    generator
-        CPU generator of the added noise.
-    """
-    z, kl = model.latent_summary(held_out)
-    noise = torch.randn(held_out.shape, generator=generator).to(held_out.device)
-    moved, _ = model.latent_summary(held_out + noise * model.noise_at(held_out))
-    variance = z.var(dim=0, unbiased=False)
-    repeatability = 1 - 2 * (moved - z).square().mean(dim=0) / variance.clamp(min=1e-12)
-    carries = (variance.sqrt() >= LEAST_SPREAD) & (repeatability >= LEAST_REPEATABILITY)
-    order = torch.argsort(kl * carries, descending=True, stable=True)
-    model.kept.copy_(carries.to(model.kept.dtype))
-    model.order_latents(order)
-    history.repeatability = repeatability[order].tolist()
-    history.collapsed = (~carries[order]).tolist()
