@@ -13,7 +13,7 @@ from py4dstem_rrvae.detector.transform import BinTransform
 COMMON = {"random_state": 0, "progress": False, "device": "cpu"}
 # What a learned background must show is tested with "auto".
 QUICK = COMMON | {"max_epochs": 15, "batch_size": 8, "learning_rate": 1e-2, "background": "mean"}
-LEARNED = COMMON | {"max_epochs": 12, "batch_size": 32, "background": "mean"}
+LEARNED = COMMON | {"max_epochs": 18, "batch_size": 32, "background": "mean"}
 NAMES = ("z", "z_std", "angle", "angle_std", "angle_reliability", "fold", "error")
 
 
