@@ -39,8 +39,8 @@ from .scan.sampling import Drawn, Reservoir, affordable, draw
 from .threads import one_thread, torch_as_it_comes
 from .training.angle_steps import angle_steps
 from .training.angle_zero import angle_offset
-from .training.calibration import Redraw, calibrate, redraw, widen
-from .training.defaults import MIN_PATTERNS, MIN_PIXELS, schedule_of
+from .training.calibration import Redraw, calibrate, detector_noise, redraw, widen
+from .training.defaults import MIN_PATTERNS, MIN_PIXELS, NOISES, schedule_of
 from .training.fitted import Fitted
 from .training.latents import settle_latents
 from .training.loop import History, RateKind, split, train
@@ -275,7 +275,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         response, intensity = _measured(prepared, model)
         with one_thread() if model.small_steps else nullcontext():
             model.measure_fixed(stabilised)
-            calibrate(model, held_out, _counting(prepared, model, chance))
+            calibrate(model, held_out, _camera(prepared, model, intensity, chance))
             widen(model, held_out)
             parts = [model.infer(x) for x in stabilised.split(CHUNK)]
             steps = angle_steps(parts)
@@ -584,13 +584,19 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         model.initialise(parts[0], self.background)
         schedule = schedule_of(self.get_params(), len(parts[0]))
         samples = torch.Generator().manual_seed(prepared.seed)
-        history = train(model, *parts, schedule, samples, self.progress)
+        noises = None
+        if schedule.added_noise:
+            draws, mean = NOISES + schedule.batch_size, parts[0].mean(dim=0)
+            camera = _camera(prepared, model, prepared.intensity, samples)
+            noises = detector_noise(mean, draws, camera)
+        history = train(model, *parts, schedule, samples, self.progress, noises)
         if history.validation_loss and not np.isfinite(history.validation_loss).any():
             raise ValueError(
                 "training has diverged: no epoch has a finite loss. Lower learning_rate "
                 f"(got {self.learning_rate!r}) or beta (got {self.beta!r})"
             )
-        settle_latents(model, parts[1], history, _counting(prepared, model, chance))
+        camera = _camera(prepared, model, _measured(prepared, model)[1], chance)
+        settle_latents(model, parts[1], history, camera)
         return model, history, parts[1]
 
     @property
@@ -604,11 +610,12 @@ def _measured(prepared: Prepared, model: LatentModel) -> tuple[Response, Intensi
     return response, replace(prepared.intensity, gain=response.gain)
 
 
-def _counting(prepared: Prepared, model: LatentModel, chance: torch.Generator) -> Redraw:
-    """The camera, as it would count a trained model's patterns."""
-    _, intensity = _measured(prepared, model)
-    camera = prepared.binner.transform, intensity, chance
-    return lambda x, draws: redraw(x, draws, model, *camera)
+def _camera(
+    prepared: Prepared, model: LatentModel, intensity: Intensity, chance: torch.Generator
+) -> Redraw:
+    """Counts patterns on an intensity scale anew."""
+    transform = prepared.binner.transform
+    return lambda x, draws: redraw(x, draws, model, transform, intensity, chance)
 
 
 def _features(frames: Any) -> int | None:

@@ -186,3 +186,9 @@ def redraw(
     counted = (torch.poisson(expected, chance).numpy() for _ in range(draws))
     frames = (intensity.gain * one + transform.offset for one in counted)
     return [intensity(transform(one)).to(clean.device) for one in frames]
+
+
+def detector_noise(clean: Tensor, draws: int, redraw: Redraw) -> Tensor:
+    """So many draws (draws, R, A) of the noise of a pattern ``clean (R, A)``."""
+    drawn = torch.cat(redraw(clean[None], draws))
+    return drawn - drawn.mean(dim=0)

@@ -25,6 +25,8 @@ COORDINATE_EPOCHS = 45
 # Fewer patterns than these get noise as strong as their own added in every step, or they are
 # learned by heart; the more there are above, the less, as 1/n.
 FEW = 300
+# Less than this much is left out. So many draws of the noise are added again and again.
+LEAST_ADDED, NOISES = 0.1, 512
 
 
 def schedule_of(options: Mapping[str, Any], n: int) -> Schedule:
@@ -35,6 +37,7 @@ def schedule_of(options: Mapping[str, Any], n: int) -> Schedule:
         epochs = max(epochs, COORDINATE_EPOCHS)
     # Of other scales the noise is not known before training.
     known = kind == "polar" and options["intensity"] in COUNTED
+    added = min(1.0, FEW / n)
     return Schedule(
         options["max_epochs"] or epochs,
         batch_size,
@@ -42,5 +45,5 @@ def schedule_of(options: Mapping[str, Any], n: int) -> Schedule:
         options["beta"],
         rate=options["schedule"],
         beta2=BETA2[kind],
-        added_noise=min(1.0, FEW / n) if known else 0.0,
+        added_noise=added if known and added >= LEAST_ADDED else 0.0,
     )

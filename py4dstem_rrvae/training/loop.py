@@ -30,8 +30,6 @@ FREE_NATS, FREE_UNTIL, PAID_FROM = 0.5, 0.4, 0.6
 # Preference of each pattern for a direction (see `LatentModel.sway`) at first, and the share of the
 # steps after which there is none: what breaks a symmetry by little has to be learned without.
 SWAY, SWAYED_UNTIL = 0.05, 0.6
-# Patterns of noise that a training draws, and adds again and again.
-NOISES = 1024
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,9 @@ class Schedule:
     beta2 : float
         Of Adam, for squared gradients.
     added_noise : float
-        Standard deviation of noise that every step adds to its patterns, on a scale on which their
-        own has a variance of one. It keeps few patterns from being learned by heart (Bishop, Neural
-        Computation 7, 108, 1995).
+        Of the detector's noise, how much every step adds to its patterns; 1 is as much as they
+        have. It keeps few patterns from being learned by heart (Bishop, Neural Computation 7, 108,
+        1995).
     """
 
     max_epochs: int
@@ -113,6 +111,7 @@ def train(
     schedule: Schedule,
     generator: torch.Generator,
     progress: bool = False,
+    noises: Tensor | None = None,
 ) -> History:
     """Maximise the ELBO over the parameters that require a gradient.
 
@@ -131,8 +130,10 @@ def train(
         CPU generator of the batches and the latent samples.
     progress
         Whether to show a bar.
+    noises : Tensor, shape (k, R, A), or None
+        Draws of the detector's noise, more than a batch has patterns. Without them none is added.
     """
-    history, loop = History(), _Loop(model, schedule, len(training), generator)
+    history, loop = History(), _Loop(model, schedule, len(training), generator, noises)
     best = _copied(model)
     bar = progress_bar("training" if progress else None, total=schedule.max_epochs, unit="epoch")
     with bar, one_thread() if model.small_steps else nullcontext():
@@ -159,23 +160,25 @@ class _Loop:
     """Optimiser state and the two passes of an epoch."""
 
     def __init__(
-        self, model: LatentModel, schedule: Schedule, n: int, generator: torch.Generator
+        self,
+        model: LatentModel,
+        schedule: Schedule,
+        n: int,
+        generator: torch.Generator,
+        noises: Tensor | None = None,
     ) -> None:
         self.model, self.schedule, self.generator = model, schedule, generator
         trained = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = Adam(trained, schedule.beta2)
         self.done, self.total = 0, -(-n // schedule.batch_size) * schedule.max_epochs
-        self.noises: Tensor | None = None
-        if schedule.added_noise:
-            noise = schedule.added_noise * model.bin_noise(torch.ones_like(model.noise_variance))
-            drawn = torch.randn((NOISES + schedule.batch_size, *noise.shape), generator=generator)
-            self.noises = drawn.to(noise.device).mul_(noise)
+        self.added = 0.0 if noises is None else schedule.added_noise
+        self.noises = None if noises is None else self.added * noises
 
     def _pace(self) -> tuple[float, float, float]:
         """Learning rate, momentum, and weight of the KL divergence, of the next step."""
         # Noise takes from what a pattern tells of z; at its old price z would not be worth learning
         # (of 286 patterns, the second latent of incoherent graphene in 4 trainings of 10).
-        beta = self.schedule.beta / (1 + self.schedule.added_noise**2)
+        beta = self.schedule.beta / (1 + self.added**2)
         rate = self.schedule.learning_rate
         if self.schedule.rate == "constant":
             return rate, 0.9, beta
@@ -190,7 +193,8 @@ class _Loop:
     def _noisy(self, x: Tensor) -> Tensor:
         if self.noises is None:
             return x
-        first = int(torch.randint(NOISES, (), generator=self.generator))
+        last = len(self.noises) - len(x)
+        first = int(torch.randint(last + 1, (), generator=self.generator))
         return x + self.noises[first : first + len(x)]
 
     def _loss(self, x: Tensor, generator: torch.Generator, beta: float) -> tuple[Tensor, Tensor]:
