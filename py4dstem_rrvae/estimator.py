@@ -393,7 +393,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         # One sample serves centre, background, dose and noise: the data is read twice at most.
         drawn = None
         if background == "refit" or source.center is None:
-            drawn = self._draw(source, np.random.default_rng(0), fitted.grid)
+            grid = fitted.grid_for(source.matrix)
+            drawn = self._draw(source, np.random.default_rng(0), grid)
             source = drawn.frames
         check_fits(source, fitted)
         binner = drawn.binner if drawn else self._stored_binner(source, fitted)
@@ -543,7 +544,9 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if frames.origins() is not None:
             detector = replace(detector, center=fitted.detector.center)
         dark = fitted.response.dark_level
-        return Binner.of(frames, fitted.grid, self.device, detector, fitted.mean, dark)
+        return Binner.of(
+            frames, fitted.grid_for(frames.matrix), self.device, detector, fitted.mean, dark
+        )
 
     def _prepare(
         self, frames: Any, least: int, caller: str = "fit", random_state: RandomState = None

@@ -114,7 +114,7 @@ def _one_sided():
     angle, height = np.random.default_rng(0).uniform((0, 0.5), (2 * np.pi, 2), (600, 2)).T
     expected = synthetic._expected(limb, 24, 2000.0, angle, height, height)
     frames = np.random.default_rng(1).poisson(expected)
-    estimator = RRVAE(**LEARNED | {"latent_dim": 1}).fit(frames)
+    estimator = RRVAE(**LEARNED | {"latent_dim": 1, "background": "auto"}).fit(frames)
     return OneSided(expected, frames, angle, estimator, estimator.encode(frames))
 
 

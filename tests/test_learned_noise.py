@@ -73,14 +73,15 @@ def test_angles_at_few_counts_are_better_without_it():
         ratio = truth.angle_error(np.where(codes.fold > 0, codes.angle, 0.0)) / truth.bound
         return np.nanmedian(ratio[truth.fold == 1])
 
-    def gain(seed):
+    def without_and_with(seed):
         estimator = RRVAE(random_state=seed, **options).fit(train)
         noisy = copy.deepcopy(estimator)
         noisy.fitted_.model.learned_noise.zero_()
-        return error(estimator) / error(noisy)
+        return error(estimator), error(noisy)
 
-    # Of single trainings 0.76 to 0.92.
-    assert np.median([gain(seed) for seed in range(3)]) < 0.85
+    errors = np.array([without_and_with(seed) for seed in range(3)])
+    assert np.median(errors[:, 0]) < 0.8
+    assert np.median(errors[:, 0] / errors[:, 1]) < 0.9
 
 
 def test_another_scan_measures_its_own(trained, unseen):
