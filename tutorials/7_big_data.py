@@ -262,7 +262,8 @@ for k in (0, 1):
 # %% [markdown]
 # **The film passes, graphene does not.** Bragg discs are there on coarse pixels as on fine ones.
 # But graphene hardly changes the bright disc, and on pixels twice as wide the edge of the disc
-# looks different by more than an atom does: `z1` is shifted, and `z2` is another map. So check a
+# looks different by as much as an atom does: `z1` is the same map, shifted by as much as it varies,
+# and a quarter of `z2` is lost. So check a
 # model on a known area of the new camera before you rely on it, or train anew.
 #
 # ## What the model has never seen
@@ -411,7 +412,7 @@ for k in (0, 1):
     assert abs(slope - 1) < 0.25 and abs(offset) < 0.25, f"z{k + 1} tomorrow has the same scale"
 spread_of_film = abs(levels["48 x 48"][0] - levels["48 x 48"][1])
 assert np.abs(np.subtract(*levels.values())).max() < 0.15 * spread_of_film, "the film passes"
-assert of_graphene[1][0] < 0.6, "graphene does not"
+assert abs(of_graphene[0][2]) > 0.5, "graphene does not"
 assert np.median(unknown.error[island]) > 1.3 * np.median(unknown.error[~island]), "error warns"
 assert np.mean(unknown.fold[island] == 0) > 0.9, "no direction in the amorphous island"
 assert workers == 1 and largest < 1e-3, "Dask gives the same"

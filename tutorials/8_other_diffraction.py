@@ -369,15 +369,19 @@ with warnings.catch_warnings(record=True) as told:
 print("the model warns:", *[warning.message for warning in told])
 
 # %% [markdown]
-# The warning is right: less than half of the circle is on the screen. Now the nine patterns,
-# scaled to the mean and the contrast of the simulated ones.
+# The warning is right: less than half of the circle is on the screen. Now the nine patterns, scaled
+# so that what they share with the simulated ones is as strong as there.
 
 # %%
+as_indexed = project(indexed, camera)
+shared = np.mean(
+    [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(nine, as_indexed, strict=True)]
+)
 spread = (nine - nine.mean((-2, -1), keepdims=True)) / nine.std((-2, -1), keepdims=True)
-mean, contrast = 1 + 0.35 * simulated.mean(), 0.35 * simulated.std() * np.sqrt(2)
+mean, contrast = 1 + 0.35 * simulated.mean(), 0.35 * simulated.std() / shared
 scaled = np.clip(at_dose * (mean + contrast * spread), 0, None).round().astype(np.uint16)
 of_nine = learned.encode(scaled)
-expected = learned.encode(recorded(project(indexed, camera), at_dose))  # as they were indexed
+expected = learned.encode(recorded(as_indexed, at_dose))  # as they were indexed
 by_index = expected.angle.reshape(3, 3)
 apart = np.degrees(np.angle(np.exp(1j * (of_nine.angle - by_index))))
 maps(
@@ -408,7 +412,7 @@ print(f"angle against indexing: median {usual:.2f}°, most {farthest:.2f}°")
 #
 # *What may not be concluded:*
 #
-# - `error` is nearly 2: the simulation explains the measured patterns in part only, so the
+# - `error` is above 3: the simulation explains the measured patterns in part only, so the
 #   latents are not those of the simulation (they lie between the grains), and their error bars
 #   do not hold.
 # - The two orientations were known. The model says which of the two, and how far turned. A third

@@ -33,7 +33,7 @@ CHUNK, DEVICE_BYTES = 32, 2**28
 LEAST_COVERAGE = 0.2
 # Frames are sharpened until their bins are this near to the wanted ones, as mean squares in units
 # of counting noise, or so often.
-SHARP, MOST_STEPS = 0.002, 100
+SHARP, MOST_STEPS = 0.002, 40
 
 
 class BinOperator:
