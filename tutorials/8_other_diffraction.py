@@ -374,9 +374,8 @@ print("the model warns:", *[warning.message for warning in told])
 
 # %%
 as_indexed = project(indexed, camera)
-shared = np.mean(
-    [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(nine, as_indexed, strict=True)]
-)
+pixels = (patterns.reshape(9, -1) for patterns in (nine, as_indexed))
+shared = np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*pixels, strict=True)])
 spread = (nine - nine.mean((-2, -1), keepdims=True)) / nine.std((-2, -1), keepdims=True)
 mean, contrast = 1 + 0.35 * simulated.mean(), 0.35 * simulated.std() / shared
 scaled = np.clip(at_dose * (mean + contrast * spread), 0, None).round().astype(np.uint16)
