@@ -197,9 +197,6 @@ BEST: dict[str, Any] = {"intensity": "standard", "batch_size": 32, "learning_rat
 
 METHODS: dict[str, Method] = {
     "rrvae": Method("RRVAE, default", _rrvae, placed=True),
-    "rrvae-mean": Method(
-        'RRVAE, background="mean"', partial(_rrvae, background="mean"), placed=True
-    ),
     "coordinate": Method(
         "RRVAE, coordinate", partial(_rrvae, architecture="coordinate"), slow=True, placed=True
     ),

@@ -33,7 +33,7 @@ CHUNK, DEVICE_BYTES = 32, 2**28
 LEAST_COVERAGE = 0.2
 # Frames are sharpened until their bins are this near to the wanted ones, as mean squares in units
 # of counting noise, or so often.
-SHARP, MOST_STEPS = 0.002, 40
+SHARP, MOST_STEPS = 0.01, 30
 
 
 class BinOperator:
@@ -124,7 +124,7 @@ class BinOperator:
         flat = polar.reshape(len(polar), -1)
         return (self._spread @ flat.T).T.reshape(len(polar), *self.detector.shape)
 
-    def unfold(self, polar: Tensor) -> Tensor:
+    def unfold(self, polar: Tensor, sharp: float = SHARP) -> Tensor:
         """Expected counts (B, H, W) whose bins are those of ``polar (B, R, A)``, as far as can be.
 
         What `render` spreads comes out of the bins blurred: by 3 standard deviations of the noise
@@ -142,7 +142,7 @@ class BinOperator:
         for _ in range(MOST_STEPS):
             bins, wanted = self(frames[left]), polar[left]
             misfit = ((bins - wanted).square() / (wanted + 1))[:, self.weight > 0].mean(dim=1)
-            blurred = misfit >= SHARP
+            blurred = misfit >= sharp
             if not bool(blurred.any()):
                 break
             left, bins, wanted = left[blurred], bins[blurred], wanted[blurred]
