@@ -26,7 +26,7 @@ MOST_DRAWS = 64
 # of 32, and many of five.
 OUTER = 2.0
 # Patterns to be counted anew are sharpened to so much of their noise (`BinOperator.unfold`): of
-# blurred ones the bars of z come out 5 % too long. Of those that are shown, noise would be sharpened.
+# blurred ones the bars of z come out 5 % too long. In those that are shown it would show as noise.
 SHARP = 0.002
 # Fewer deviations than this calibrate nothing.
 FEWEST = 50
