@@ -8,6 +8,10 @@ the best there is, and what lies above is the fault of the bins.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,14 +32,13 @@ DETECTOR = bins.Detector((SIZE, SIZE), (23.5, 23.5), np.eye(2))
 Frames = NDArray[np.generic]
 
 
-def summed(frames: Frames, fine: int, coarse: int) -> torch.Tensor:
-    """Counts summed into bins, Anscombe-transformed, with pixels cut into that many parts."""
-    kept = bin_operator.FINE_SPLIT, bin_operator.COARSE_SPLIT
-    bin_operator.FINE_SPLIT, bin_operator.COARSE_SPLIT = fine, coarse
+def summed(frames: Frames, degree: int, splits: tuple[int, ...]) -> torch.Tensor:
+    """Counts summed into bins, Anscombe-transformed: splines' degree, parts of the pixels."""
+    kept, bin_operator.SPLITS = bin_operator.SPLITS, splits
     try:
-        binned = BinTransform(DETECTOR, GRID)(frames)
+        binned = BinTransform(DETECTOR, replace(GRID, degree=degree))(frames)
     finally:
-        bin_operator.FINE_SPLIT, bin_operator.COARSE_SPLIT = kept
+        bin_operator.SPLITS = kept
     return 2 * (binned + 0.375).sqrt()
 
 
@@ -47,18 +50,23 @@ def sampled(frames: Frames) -> torch.Tensor:
     roots = 2 * np.sqrt(frames + 0.375)
     return torch.tensor(
         np.stack([map_coordinates(r, where, order=1, mode="nearest") for r in roots])
+    ).float()
+
+
+WAYS = {"point-sampled roots": sampled} | {
+    f"summed, degree {degree}, parts {' '.join(map(str, splits))}": partial(
+        summed, degree=degree, splits=splits
     )
+    for degree in (0, 2)
+    for splits in ((1,) * 4, (2,) * 4, (4,) * 4, bin_operator.SPLITS)
+}
+"""Ways into the bins by name; parts along a pixel's side, from the centre outwards."""
 
 
-def angles(truth: synthetic.Patterns, way: str) -> NDArray[np.float64]:
+def angles(
+    truth: synthetic.Patterns, to_bins: Callable[[Frames], torch.Tensor]
+) -> NDArray[np.float64]:
     """Angle of each pattern by correlation with its own expectation, averaged over turns."""
-
-    def to_bins(frames: Frames) -> torch.Tensor:
-        if way == "sampled":
-            return sampled(frames).float()
-        fine, coarse = (int(n) for n in way.split())
-        return summed(frames, fine, coarse)
-
     template = torch.zeros(len(truth.frames), *GRID.shape)
     step = GRID.n_angular // TURNS
     for turn in range(TURNS):
@@ -82,9 +90,8 @@ def main() -> None:
     for counts in (200, 5000):
         truth = synthetic.lobes(800, size=SIZE, counts=counts)
         rows: list[Row] = []
-        for way in ("sampled", "1 1", "2 2", "4 4", "16 4", "16 16"):
+        for name, way in WAYS.items():
             ratios = angle_error_over_bound(truth, angles(truth, way))
-            name = "point-sampled roots" if way == "sampled" else f"summed, split {way}"
             rows.append(
                 {"bins": name} | dict(zip("236", (f"{r:.2f}" for r in ratios), strict=True))
             )

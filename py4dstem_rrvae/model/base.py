@@ -99,16 +99,15 @@ class LatentModel(nn.Module):
         """Set the noise from patterns that were not trained on."""
         raise NotImplementedError
 
-    def bin_noise(self, variance: Tensor | None = None) -> Tensor:
+    def bin_noise(self) -> Tensor:
         """Standard deviation (R, A) of noise that hides what the bins' own hides, bin by bin.
 
         Bins share pixels: their own noise is weaker and alike in neighbours. What changes slowly
-        from bin to bin is hidden by it as by independent noise of the model's variance, or of the
-        one that is given. 0 where the mask leaves nothing.
+        from bin to bin is hidden by it as by independent noise of the model's variance. 0 where the
+        mask leaves nothing.
         """
-        variance = self.noise_variance if variance is None else variance
         inverse = torch.where(self.weight > 0, 1 / self.weight.clamp(min=1e-9), 0)
-        return (variance.reshape(-1, 1) * inverse).sqrt()
+        return (self.noise_variance.reshape(-1, 1) * inverse).sqrt()
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
         """Take another mask: the share it leaves of each bin, and independent bins per ring."""
