@@ -20,7 +20,7 @@ from torch import Tensor
 from . import model_file
 from .codes import Codes
 from .detector.bins import Grid, GridFor
-from .detector.intensity import Intensity, IntensityKind
+from .detector.intensity import IntensityKind
 from .detector.response import Response
 from .device import within_device_memory
 from .model.architectures import Architecture, Recipe
@@ -39,7 +39,7 @@ from .scan.sampling import Drawn, Reservoir, affordable, draw
 from .threads import one_thread, torch_as_it_comes
 from .training.angle_steps import angle_steps
 from .training.angle_zero import angle_offset
-from .training.calibration import Redraw, calibrate, detector_noise, redraw, widen
+from .training.calibration import calibrate, detector_noise, widen
 from .training.defaults import MIN_PATTERNS, MIN_PIXELS, NOISES, schedule_of
 from .training.fitted import Fitted
 from .training.latents import settle_latents
@@ -272,14 +272,14 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         model, history, held_out = self._train(prepared, chance)
         if history.stopped == "interrupted" and hasattr(self, "fitted_"):
             raise KeyboardInterrupt("training was interrupted; the earlier model is kept")
-        response, intensity = _measured(prepared, model)
+        prepared = prepared.measured(model)
         with one_thread() if model.small_steps else nullcontext():
             model.measure_fixed(stabilised)
-            calibrate(model, held_out, _camera(prepared, model, intensity, chance))
+            calibrate(model, held_out, prepared.counting(model, chance))
             widen(model, held_out)
             parts = [model.infer(x) for x in stabilised.split(CHUNK)]
             steps = angle_steps(parts)
-            geometry = (intensity, binner.grid, binner.transform.weight)
+            geometry = (prepared.intensity, binner.grid, binner.transform.weight)
             offset = angle_offset(model, stabilised, parts, *geometry)
         units, dose = prepared.q_units, prepared.dose
         # In main memory, so that pickles and files are read where there is no such device.
@@ -288,8 +288,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             binner.detector,
             units,
             binner.grid,
-            intensity.to("cpu"),
-            response,
+            prepared.intensity.to("cpu"),
+            prepared.response,
             dose,
             offset,
             binner.mean,
@@ -298,7 +298,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.history_ = history
         self._reservoir = None
-        if response.noise_free:
+        if prepared.response.noise_free:
             warnings.warn(NOISE_FREE, stacklevel=3)
         if all(history.collapsed):
             warnings.warn(NOTHING_LEARNED, stacklevel=3)
@@ -590,35 +590,20 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         noises = None
         if schedule.added_noise:
             draws, mean = NOISES + schedule.batch_size, parts[0].mean(dim=0)
-            camera = _camera(prepared, model, prepared.intensity, samples)
-            noises = detector_noise(mean, draws, camera)
+            noises = detector_noise(mean, draws, prepared.counting(model, samples))
         history = train(model, *parts, schedule, samples, self.progress, noises)
         if history.validation_loss and not np.isfinite(history.validation_loss).any():
             raise ValueError(
                 "training has diverged: no epoch has a finite loss. Lower learning_rate "
                 f"(got {self.learning_rate!r}) or beta (got {self.beta!r})"
             )
-        camera = _camera(prepared, model, _measured(prepared, model)[1], chance)
-        settle_latents(model, parts[1], history, camera)
+        counting = prepared.measured(model).counting(model, chance)
+        settle_latents(model, parts[1], history, counting)
         return model, history, parts[1]
 
     @property
     def _recipe(self) -> Recipe:
         return Recipe.of(self.get_params())
-
-
-def _measured(prepared: Prepared, model: LatentModel) -> tuple[Response, Intensity]:
-    """The camera and the intensity scale, by the noise that a trained model leaves."""
-    response = prepared.response.measured(model.overdispersion)
-    return response, replace(prepared.intensity, gain=response.gain)
-
-
-def _camera(
-    prepared: Prepared, model: LatentModel, intensity: Intensity, chance: torch.Generator
-) -> Redraw:
-    """Counts patterns on an intensity scale anew."""
-    transform = prepared.binner.transform
-    return lambda x, draws: redraw(x, draws, model, transform, intensity, chance)
 
 
 def _features(frames: Any) -> int | None:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from ..detector.intensity import Intensity, IntensityKind, choose_intensity
 from ..detector.response import Response
+from ..model.base import LatentModel
+from ..training.calibration import Redraw, redraw
 from .binning import Binner
 from .frames import Frames
 from .sampling import Drawn
@@ -58,6 +61,17 @@ class Prepared:
     dose: float
     stabilised: Tensor
     seed: int
+
+    def measured(self, model: LatentModel) -> Prepared:
+        """The same with the camera's gain by the noise that a trained model leaves."""
+        response = self.response.measured(model.overdispersion)
+        intensity = replace(self.intensity, gain=response.gain)
+        return replace(self, response=response, intensity=intensity)
+
+    def counting(self, model: LatentModel, chance: torch.Generator) -> Redraw:
+        """What counts a model's patterns anew, as the camera does."""
+        camera = model, self.binner.transform, self.intensity, chance
+        return lambda x, draws: redraw(x, draws, *camera)
 
 
 def prepare(drawn: Drawn, latent_dim: int, kind: IntensityKind, seed: int) -> Prepared:
