@@ -122,10 +122,16 @@ def raw_baselines(case: Case) -> tuple[dict[str, Array], Array]:
 
 
 def baselines(case: Case, sigma: float) -> dict[str, Array]:
-    """Deviation of each from what the scan shows, smoothed as the anomaly's codes are."""
+    """Deviation of each from what the scan shows, smoothed as the anomaly's codes are.
+
+    The phase is smoothed with the border that its integral continues the scan by.
+    """
     maps, scores = raw_baselines(case)
-    found = {name: robust(gaussian_filter(map_, sigma)) for name, map_ in maps.items()}
-    flat = gaussian_filter(scores, (sigma, sigma, 0)).reshape(-1, scores.shape[-1])
+    found = {}
+    for name, map_ in maps.items():
+        border = "reflect" if name == "iCOM phase" else "mirror"
+        found[name] = robust(gaussian_filter(map_, sigma, mode=border))
+    flat = gaussian_filter(scores, (sigma, sigma, 0), mode="mirror").reshape(-1, scores.shape[-1])
     distance = np.sqrt(MinCovDet(random_state=0).fit(flat).dist_)
     return found | {"PCA scores": distance.reshape(case.patterns.shape[:2])}
 

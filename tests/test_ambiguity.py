@@ -193,6 +193,9 @@ def test_vacuum_beside_an_object_has_no_angle(turn):
     assert np.mean(codes.fold[~vacuum] > 0) >= 0.98
 
 
+# In one orientation the mean leans, and draws the centre by 0.06 pixels: at a million counts the
+# three-lobed patterns are then not quite 3-fold, which may be told.
+@pytest.mark.filterwarnings("ignore:the angles differ by multiples of 120")
 @pytest.mark.slow
 @pytest.mark.parametrize("defect", ["four hot pixels", "two blank rows"])
 def test_bad_pixels_do_not_give_the_vacuum_an_angle(defect):

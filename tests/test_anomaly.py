@@ -80,6 +80,13 @@ def test_a_missing_site_is_found_from_its_neighbourhood():
     assert np.median(score[near]) > np.quantile(score[~near], 0.99)
 
 
+def test_a_border_through_a_row_of_sites_is_as_usual_as_the_other_rows():
+    row = np.indices((49, 40))[0]
+    waves = np.stack([np.cos(2 * np.pi * row / n) for n in (12, 24)], axis=-1)
+    score = anomaly(codes(waves, np.ones(row.shape)), neighbourhood=3)
+    np.testing.assert_allclose(score[[0, 48]], score[[24, 24]], rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_a_perfect_lattice_has_no_such_place():
     z, near = patch()

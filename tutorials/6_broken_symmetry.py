@@ -143,7 +143,7 @@ for name, value in apart.items():
 #
 # ## MoS2 with a missing column
 #
-# A multislice simulation with abTEM, made here: one layer of MoS2 at 80 kV and 30 mrad, 24 x 24
+# A multislice simulation with abTEM, made here: one layer of MoS2 at 80 kV and 30 mrad, 32 x 32
 # positions 0.3 Å apart, 2 x 10⁵ electrons per pattern. One column of two sulphur atoms is
 # missing. One thermal configuration stands for all, to save time, so equal sites differ a little.
 
@@ -152,7 +152,7 @@ usual = CASES["mos2"]
 case = replace(
     usual,
     radius=21.0,
-    scan=simulate.Scan(shape=(24, 24), step=0.3),
+    scan=simulate.Scan(shape=(32, 32), step=0.3),
     microscope=replace(usual.microscope, phonon_configurations=1, detector_pixels=48),
 )
 simulation = simulate.intensities(case)
@@ -212,7 +212,7 @@ truth = np.linalg.norm(grid - simulation.vacancies[0], axis=-1) * step < 0.9
 
 def unusual(values):
     """Distance from the median of a map averaged over the neighbourhood."""
-    smooth = gaussian_filter(values, 3)
+    smooth = gaussian_filter(values, 3, mode="mirror")
     return np.abs(smooth - np.median(smooth))
 
 
@@ -231,11 +231,12 @@ mark(axes, vacancy, radius=3.5)
 print(f"by chance: {truth.mean():.2f}")
 
 # %% [markdown]
-# The anomaly leads here, COM length follows; DPC and dark field are bright at the border too.
-# **Do not make too much of the order.** The scan is small, and its border cuts cells unevenly. On
-# a scan of 40 x 40 positions (`docs/report/anomaly.md`) DPC-like phase 0.90 and COM 0.82 were
-# level with the anomaly (0.82 to 0.95), and on graphene the phase was the best of all. What the
-# anomaly has in its favour: it asks for no choice of signal.
+# All four find it. The anomaly is the least bright elsewhere; COM, DPC and dark field show every
+# atom's site a little. **Do not make too much of the order.** It depends on the scan and on how
+# wide the neighbourhood is: on a scan of 24 x 24 positions of the same crystal COM length led, and
+# the anomaly of one training was 0.9 and of another 0.6, since a border that cuts cells unevenly
+# stands out as well (`docs/report/anomaly.md` has larger scans; on graphene DPC was the best of
+# all). What the anomaly has in its favour: it asks for no choice of signal.
 #
 # ### Who tells the sites?
 #
@@ -309,12 +310,17 @@ maps(
 # %%
 two_fold = symmetry["rotation_2"].data
 print(f"median 2-fold score over the scan: {np.nanmedian(two_fold):.2f}")
+three_fold = symmetry["rotation_3"].data
+at_vacancy = np.linalg.norm(grid - simulation.vacancies[0], axis=-1) * step < 0.4
+print(f"3-fold score: {np.nanmedian(three_fold[at_vacancy]):.2f} at the vacancy", end=", ")
+print(f"{np.nanmedian(three_fold[~at_vacancy]):.2f} elsewhere")
 
 # %% [markdown]
 # The 2-fold score is close to -1 nearly everywhere: what a probe beside an atom does to the disc
 # is a shift, and a shift is as odd under half a turn as can be. That is the signal of COM once
-# more. The scores add little to COM on this scan. They are at their best with many diffraction
-# discs, in patterns with Bragg spots.
+# more. The 3-fold score is high at one place alone, the vacancy: in the middle of three molybdenum
+# columns the shift is nil, and what is left has their symmetry. Elsewhere the scores add little to
+# COM on this scan. They are at their best with many diffraction discs, in patterns with Bragg spots.
 #
 # ## Questions
 #
@@ -353,7 +359,8 @@ assert np.median(np.abs(mirrored.handedness[~twins] - 0.5)) < 0.05, "its own mir
 assert apart["z, usual model"] > 3 > 0.5 > apart["z, mirror=True"], "mirror=True joins the twins"
 assert max(apart["mirror score"], apart["3-fold score"]) < 0.5, "scores are blind to the hand"
 assert np.nanmean(scores.mirror[~twins]) > np.nanmean(scores.mirror[twins]) + 0.2
-assert precision["anomaly"] > 5 * truth.mean(), "the anomaly finds the missing column"
+assert precision["anomaly"] > 0.9, "the anomaly finds the missing column"
 means = {name: np.mean(shares) for name, (shares, _) in table.items()}
 assert abs(means["z1, z2"] - means["dark field"]) < 0.15, "the dark field is about as good"
 assert np.nanmedian(two_fold) < -0.8, "what changes is a shift of the disc"
+assert np.nanmedian(three_fold[at_vacancy]) > 0.3 > -0.2 > np.nanmedian(three_fold[~at_vacancy])

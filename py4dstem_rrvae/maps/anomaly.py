@@ -43,7 +43,8 @@ def anomaly(
         are constant.
     neighbourhood
         Standard deviation, in scan positions, of a Gaussian over which the codes are averaged
-        before they are judged. 0 judges each pattern alone.
+        before they are judged; the scan is continued by its mirror image. 0 judges each pattern
+        alone.
 
     Returns
     -------
@@ -117,7 +118,8 @@ def _averaged(features: FloatArray, sigma: float) -> FloatArray:
         return features
     scan = features.ndim - 1
     sigmas = [0.0] * max(scan - 2, 0) + [sigma] * min(scan, 2) + [0.0]
-    averaged: FloatArray = gaussian_filter(features.astype(float), sigmas)
+    # Mirrored about the middle of its border, a scan counts none of its positions twice.
+    averaged: FloatArray = gaussian_filter(features.astype(float), sigmas, mode="mirror")
     return averaged
 
 
