@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import cases
+from benchmarks.site_distances import distances
 from py4dstem_rrvae import RRVAE, simulate
 from py4dstem_rrvae.simulate import CASES, PUBLISHED, Scan, intensities, noise_free, recorded
 from py4dstem_rrvae.simulate.sites import at_sites, sites
@@ -256,3 +257,19 @@ def test_unknown_names_are_refused(capsys):
     with pytest.raises(SystemExit):
         cases.main(["graphite"])
     assert "names must be out of graphene_coherent" in capsys.readouterr().err
+
+
+def test_distances_of_patterns_do_not_count_their_turn():
+    rows, cols = np.indices((48, 48)) - 23.5
+    radius, turn = np.hypot(rows, cols), np.arctan2(cols, rows)
+
+    def lobed(angle, lobes):
+        return 20 * np.exp(-((radius - 12) ** 2) / 18) * (1 + 0.5 * np.cos(lobes * (turn - angle)))
+
+    patterns = np.array([lobed(0, 3), lobed(0.7, 3), lobed(0, 2), 4 * lobed(0, 3)])
+    apart = distances(patterns, (23.5, 23.5), 0.1 * np.eye(2))
+    counts = patterns[0].sum()
+    assert apart[0, 1] < 0.02 * apart[0, 2]
+    # Of four times the counts: twice the square roots, whose distance is their length.
+    assert apart[0, 3] == pytest.approx(2 * np.sqrt(counts), rel=0.01)
+    np.testing.assert_array_equal(apart, apart.T)

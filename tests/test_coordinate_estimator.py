@@ -181,5 +181,5 @@ def test_learned_noise_separates_what_it_should():
     assert np.mean(codes.fold == fresh.fold) >= 0.9
     assert np.degrees(np.nanmedian(fresh.angle_error(codes.angle))) < 3
     assert not any(model.history_.collapsed)
-    unit = RRVAE.published(**COMMON | {"learning_rate": 1e-3, "max_epochs": 80}).fit(seen.frames)
+    unit = RRVAE.published(**COMMON | {"learning_rate": 1e-3, "max_epochs": 40}).fit(seen.frames)
     assert sum(unit.history_.kl[-1]) < 0.5 * sum(model.history_.kl[-1])
