@@ -16,8 +16,9 @@ ONE_THREAD = {"random_state": 0, "progress": False, "device": "cpu"}
 def test_a_weak_tail_around_a_bright_disc_off_the_middle_is_in_the_latents():
     trained, fresh = tail.draw(2000, 0), tail.draw(2000, 1)
     z = RRVAE(**ONE_THREAD).fit(trained.frames).transform(fresh.frames)
-    assert tail.explained(z, fresh.tail) > 0.85
-    assert tail.explained(z, fresh.modulation) > 0.8
+    best = tail.ideal(fresh)
+    assert tail.explained(z, fresh.tail) > tail.explained(best, fresh.tail) - 0.03
+    assert tail.explained(z, fresh.modulation) > tail.explained(best, fresh.modulation) - 0.04
 
 
 @pytest.mark.slow
