@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from py4dstem_rrvae import synthetic
+from py4dstem_rrvae import RRVAE, synthetic
 from py4dstem_rrvae.detector.response import estimate_response
 
 # Kind of pattern, pixels along a side, expected electrons per pattern.
@@ -183,3 +183,30 @@ def test_an_offset_is_a_finite_number(wrong):
 @pytest.mark.parametrize("mask", [None, np.zeros((8, 8), dtype=bool)])
 def test_nothing_to_see_counts_as_counts(mask):
     assert estimate_response(np.zeros((8, 8, 8)), mask).source == "counted"
+
+
+@pytest.mark.parametrize("size", [0.5, 5])
+@pytest.mark.parametrize("alike_in", [None, 0, 1])
+@pytest.mark.parametrize("counts", [500, 50_000])
+def test_pedestals_of_their_own_are_noticed(counts, alike_in, size):
+    """One for each pixel, row or column, in electrons; where there are none, that."""
+    electrons = drawn("lobes", 48, counts, n=400)
+    shape = [1 if axis == alike_in else 48 for axis in (0, 1)]
+    pedestals = 10 * size * np.random.default_rng(5).normal(size=shape)
+    found = estimate_response(recorded(electrons, 10, 100 + pedestals, 3))
+    assert found.uneven == pytest.approx(10 * size, rel=0.4)
+    assert estimate_response(recorded(electrons, 10, 100, 3)).uneven == 0
+
+
+def test_neither_counts_nor_noise_free_patterns_have_pedestals(electrons):
+    assert estimate_response(electrons).uneven == 0
+    assert estimate_response(electrons / 1e9).uneven == 0
+
+
+def test_a_dark_frame_that_was_not_subtracted_is_told():
+    electrons = drawn("lobes", 48, 5000, n=400)
+    columns = 10 * np.random.default_rng(5).normal(size=48)
+    quick = {"random_state": 0, "progress": False, "max_epochs": 1}
+    with pytest.warns(UserWarning, match="differ by 1?[0-9.]+ units .* dark frame"):
+        model = RRVAE(**quick).fit(recorded(electrons, 10, 100 + columns, 3))
+    assert model.mask_.all()  # pixels that stand out so are no defects

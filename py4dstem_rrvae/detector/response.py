@@ -13,6 +13,7 @@ from scipy import ndimage
 from . import dark_pixels
 from .arrays import FloatArray, Mask
 from .dark_pixels import Anchor
+from .pedestals import uneven_pedestals
 
 Samples = NDArray[np.float32]
 Source = Literal["counted", "comb", "estimated", "given", "noise-free"]
@@ -55,6 +56,8 @@ class Response:
     source : {"counted", "comb", "estimated", "given", "noise-free"}
         How the gain was found: the values are counts; all values are multiples of it; from the
         noise; by the user; or not at all, since there is no noise.
+    uneven : float
+        How far pixels differ in their pedestals, detector units; 0 where they are alike.
     """
 
     gain: float
@@ -62,6 +65,7 @@ class Response:
     readout: float
     source: Source
     dark_level: float = 0.0
+    uneven: float = 0.0
 
     def measured(self, overdispersion: float) -> Response:
         """The response that a model's residuals speak for.
@@ -137,6 +141,13 @@ def estimate_response(
         raise ValueError(f"offset must be a finite number, got {offset}")
     x, first, kept = _sample(frames, mask)
     x = x - np.float32(offset or 0.0)
+    found = _estimated(x, first, kept, gain, offset)
+    return found if found.noise_free else replace(found, uneven=uneven_pedestals(x, first, kept))
+
+
+def _estimated(
+    x: Samples, first: NDArray[np.int64], kept: Mask, gain: float | None, offset: float | None
+) -> Response:
     cells = _cells(x, first, kept)
     if not len(cells.level):
         source: Source = "given" if gain else "counted"

@@ -35,6 +35,10 @@ NOTHING = (
     "none of the {} frames that were looked at holds a pattern: all are blank, saturated, or have "
     "a pixel flagged as invalid (mask= leaves such pixels out)"
 )
+UNEVEN = (
+    "pixels that hardly an electron hits differ by {:.3g} units (root mean square), more than "
+    "noise explains: subtract the camera's dark frame, or gain, error bars and angles are wrong"
+)
 LEFT_OUT = (
     "{} of {} frames are left out of training: they are blank, saturated, or struck in one pixel. "
     "They get codes, which say nothing"
@@ -131,7 +135,7 @@ def draw(
     response = estimate_response(some, frames.mask, gain, offset) if len(some) > 1 else COUNTS
     dark = response.dark_level
     mean = transform.fine_mean(total / n - dark)
-    if seek_defects and not response.noise_free:
+    if seek_defects and not (response.noise_free or response.uneven):
         expected = mean.round().on(transform.detector) * (n / response.gain)
         bad = defects((total - n * dark) / response.gain, expected, transform.kept)
         if bad.any() and not bad[transform.kept].all():
@@ -141,6 +145,8 @@ def draw(
     told = [partly_seen(binner, binned), contradicted(detector, mean_pattern) if given else None]
     if told[-1] is None and frames.origins() is None and not response.noise_free:
         told.append(wandering(detector, some, response))
+    if response.uneven:
+        told.append(UNEVEN.format(response.uneven))
     for sentence in filter(None, told):
         warnings.warn(sentence, stacklevel=4)
     if len(where) < looked_at:
