@@ -94,7 +94,7 @@ def half_level(patterns: Array, mask: Mask | None) -> tuple[float, float]:
 
 def estimated(patterns: Array, mask: Mask | None) -> tuple[float, float]:
     """What the package takes where no centre is known."""
-    return estimate_center(patterns.mean(axis=0), mask)
+    return estimate_center(patterns.mean(axis=0), mask)[0]
 
 
 def refined(patterns: Array, mask: Mask | None) -> tuple[float, float]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from py4dstem_rrvae import Frames, synthetic
-from py4dstem_rrvae.detector.bins import PolarGrid
+from py4dstem_rrvae.detector.bins import Detector, PolarGrid
 from py4dstem_rrvae.detector.intensity import Intensity, choose_intensity
 from py4dstem_rrvae.model.base import Background
 from py4dstem_rrvae.model.rrvae import PolarRRVAE
@@ -94,12 +94,16 @@ class Found:
     angle: np.ndarray
 
 
+def _inscribed(detector: Detector, wander: float) -> PolarGrid:
+    return PolarGrid.within(detector.inscribed_radius(wander), detector)
+
+
 def found_by(kind: str, training: np.ndarray, fresh: np.ndarray, seed: int) -> Found:
     """Train with one likelihood and encode another draw."""
     height, width = training.shape[1:]
     center = ((height - 1) / 2, (width - 1) / 2)
     # Whole rings: the summed rate would else depend on the turn.
-    binner = Binner.of(Frames(training, center), PolarGrid.inscribed, device="cpu")
+    binner = Binner.of(Frames(training, center), _inscribed, device="cpu")
     transform = binner.transform
     positions = np.arange(len(training))
     counts, unseen = (binner.polar(frames, positions) for frames in (training, fresh))

@@ -279,8 +279,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             widen(model, held_out)
             parts = [model.infer(x) for x in stabilised.split(CHUNK)]
             steps = angle_steps(parts)
-            geometry = (prepared.intensity, binner.grid, binner.transform.weight)
-            offset = angle_offset(model, stabilised, parts, *geometry)
+            offset = angle_offset(model, stabilised, parts, prepared.intensity, binner.grid)
         units, dose = prepared.q_units, prepared.dose
         # In main memory, so that pickles and files are read where there is no such device.
         self.fitted_ = Fitted(
@@ -303,7 +302,7 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if all(history.collapsed):
             warnings.warn(NOTHING_LEARNED, stacklevel=3)
         if steps is not None:
-            said = NEARLY_SYMMETRIC.format(turn=360 // steps.fold, share=steps.reliability)
+            said = NEARLY_SYMMETRIC.format(turn=360 // steps[0], share=steps[1])
             warnings.warn(said, stacklevel=3)
         if history.stopped == "interrupted":
             raise KeyboardInterrupt("training was interrupted; what was learned so far is kept")

@@ -28,7 +28,7 @@ from .training.fitted import Fitted
 from .training.loop import History
 
 KEY, CHECKSUM = "py4dstem_rrvae", "sha256"
-FORMAT = 9
+FORMAT = 10
 # A header is as long as its history: of 300,000 epochs.
 MOST_HEADER = 32 * 2**20
 # Pixels along a side of a detector.
@@ -212,7 +212,7 @@ def _intensity(known: dict[str, Any], scale: Tensor) -> Intensity:
 
 def _response(known: dict[str, Any]) -> Response:
     response = Response(**known)
-    for name in ("gain", "offset", "readout", "dark_level"):
+    for name in ("gain", "offset", "readout", "dark_level", "uneven"):
         _check_number(name, getattr(response, name))
     _word("source", response.source)
     return response

@@ -25,7 +25,7 @@ def pattern(model, share, noise=0.0):
     harmonics[0, :, 3], harmonics[0, :, 1] = 8.0, 4.0
     theta = torch.tensor([0.7], dtype=torch.float64)
     residual = model.polar(harmonics * share, theta) + noise - model.polar(harmonics, theta)
-    return harmonics, evidence.gain_by_order(residual, harmonics, theta, torch.ones(6, 32).double())
+    return harmonics, evidence.gain_by_order(residual, harmonics, theta)
 
 
 def test_gain_by_order_is_the_difference_of_log_likelihoods(model):

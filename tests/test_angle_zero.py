@@ -22,6 +22,7 @@ class Oracle:
 
     turns: torch.Tensor
     zero: float = 0.0
+    weight = torch.ones(GRID.shape)
 
     def infer(self, _):
         one = torch.ones(len(self.turns))
@@ -39,7 +40,7 @@ def patterns(turns, fixed):
 
 
 def zero_of(model, x):
-    return angle_offset(model, x, [model.infer(x)], LINEAR, GRID, torch.ones(GRID.shape))
+    return angle_offset(model, x, [model.infer(x)], LINEAR, GRID)
 
 
 @pytest.mark.parametrize("fixed", [0.0, 200.0])

@@ -18,7 +18,10 @@ SIZE, DIM = 10, 2
 def new_model(seed=0, size=SIZE, **options):
     torch.manual_seed(seed)
     model = CoordinateRRVAE(
-        DIM, torch.ones(size, size), torch.full((size,), float(size)), **options
+        DIM,
+        torch.ones(size, size),
+        torch.full((size,), float(size)),
+        **{"angle_prior": 0.1, "noise": "learned"} | options,
     )
     return model.eval()
 
@@ -179,7 +182,7 @@ def test_masked_pixels_have_no_say(patterns):
     weight = torch.ones(SIZE, SIZE)
     weight[2, 3] = 0
     torch.manual_seed(0)
-    model = CoordinateRRVAE(DIM, weight, weight.sum(dim=1)).eval()
+    model = CoordinateRRVAE(DIM, weight, weight.sum(dim=1), 0.1, "learned").eval()
     model.initialise(patterns, "mean")
     spoiled = patterns.clone()
     spoiled[:, 2, 3] = 1e4

@@ -148,7 +148,7 @@ def test_values_left_out_of_the_header_are_missed(parts, tmp_path):
             assert refusal(tmp_path / "model.rrvae") or where[0] in ("history", "parameters"), where
 
 
-OPTIONAL = [("version",), ("intensity", "gain"), ("response", "dark_level")]
+OPTIONAL = [("version",), ("intensity", "gain"), ("response", "dark_level"), ("response", "uneven")]
 
 SPOILS = {
     "flat": lambda t: t.reshape(-1, 1, 1),

@@ -16,13 +16,10 @@ def harmonics():
     return torch.complex(*parts)
 
 
-def test_coverage_tells_whole_rings_from_the_others():
+def test_rings_that_are_seen_in_part_are_told_from_the_others():
     weight = torch.ones(4, 8)
     weight[1, 3], weight[3] = 0.5, 0.0
-    coverage = likelihood.Coverage.of(weight)
-    assert coverage.weight is weight
-    assert coverage.whole.tolist() == [1, 0, 1, 0]
-    assert coverage.partial.tolist() == [1, 3]
+    assert likelihood.partly_seen(weight).tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("height", [0.1, 0.5])

@@ -19,7 +19,7 @@ from test_model import (
 from py4dstem_rrvae.detector.bins import Detector, PolarGrid
 from py4dstem_rrvae.detector.transform import BinTransform
 from py4dstem_rrvae.model import angle, evidence
-from py4dstem_rrvae.model.mirror import mirror_image
+from py4dstem_rrvae.model.networks import mirror_image
 from py4dstem_rrvae.model.rrvae import DRIFT_STEP
 
 KINDS = pytest.mark.parametrize("kind", ["plain", "masked"])

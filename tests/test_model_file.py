@@ -103,8 +103,8 @@ def rewritten(path, change):
 def test_model_of_a_later_format_is_refused(quick, tmp_path):
     path = tmp_path / "model.rrvae"
     quick.save(path)
-    rewritten(path, lambda header: header.replace('"format": 9', '"format": 99'))
-    with pytest.raises(ValueError, match=r"has model format 99; this version .* reads format 9"):
+    rewritten(path, lambda header: header.replace('"format": 10', '"format": 99'))
+    with pytest.raises(ValueError, match=r"has model format 99; this version .* reads format 10"):
         RRVAE.load(path)
 
 

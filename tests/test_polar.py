@@ -133,7 +133,7 @@ def test_sharp_discs_turn_among_few_pixels(size, radius, share):
     """What the pixels leave of a turn by whole bins is a fraction of what they leave unsmoothed."""
     geometry, left = detector((size, size)), []
     for degree in (0, 2):
-        grid = replace(PolarGrid.inscribed(geometry), degree=degree)
+        grid = replace(PolarGrid.within(geometry.inscribed_radius(), geometry), degree=degree)
         step = 2 * np.pi / grid.n_angular
         turns = range(0, grid.n_angular, 3)
         frames = [turned_discs(k * step, size, radius) for k in turns]
@@ -304,9 +304,9 @@ def test_any_dtype_and_byte_order(dtype):
 
 
 def test_grid_follows_the_size_of_the_circle_in_pixels():
-    small = PolarGrid.inscribed(detector((16, 16), matrix=0.3 * np.eye(2)))
+    small = PolarGrid.within(8 * 0.3, detector((16, 16), matrix=0.3 * np.eye(2)))
     assert (small.radius_max, small.shape) == (pytest.approx(8 * 0.3), (6, 32))
-    large = PolarGrid.inscribed(detector((256, 200)))
+    large = PolarGrid.within(100.0, detector((256, 200)))
     assert (large.radius_max, large.shape) == (pytest.approx(100.0), (36, 64))
 
 

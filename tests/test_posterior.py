@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from py4dstem_rrvae.model.likelihood import Coverage
-from py4dstem_rrvae.model.posterior import DARKEST, Counting, log_density
+from py4dstem_rrvae.model.likelihood import partly_seen
+from py4dstem_rrvae.model.posterior import DARKEST, log_density
 
 RINGS, ANGLES, ORDERS = 5, 32, 15
 
@@ -36,6 +36,11 @@ def case(chance, masked, faint):
     return electrons[None], harmonics, weight, level_electrons, scale
 
 
+def density(x, background, harmonics, weight, level):
+    """Of bins whose noise has a variance of 1 over ``weight``."""
+    return log_density(x, background, harmonics, weight * level, level, partly_seen(weight))
+
+
 def value(coefficients, theta):
     order = torch.arange(1, coefficients.shape[-1]).double()
     waves = coefficients[:, 1:] * torch.exp(1j * order * theta)
@@ -53,8 +58,7 @@ def turned(harmonics, theta):
 def test_log_density_is_that_of_a_poisson_variable(masked, faint, chance):
     electrons, harmonics, weight, level, scale = case(chance, masked, faint)
     background = (level / scale).expand(RINGS, ANGLES)
-    counting = Counting(torch.ones(RINGS).double(), level / scale)
-    got = log_density(electrons / scale, background, harmonics, counting, Coverage.of(weight))
+    got = density(electrons / scale, background, harmonics, weight, level / scale)
     # At whole bins, where the logarithm is no less exact than the pattern.
     turns = 2 * math.pi * torch.arange(ANGLES).double() / ANGLES
     want = []
@@ -75,15 +79,9 @@ def test_log_density_is_that_of_a_poisson_variable(masked, faint, chance):
 
 def test_a_mask_takes_part(chance):
     electrons, harmonics, weight, level, scale = case(chance, True, False)
-    background, counting = level / scale, Counting(torch.ones(RINGS).double(), level / scale)
+    background = (level / scale).expand(RINGS, ANGLES)
     one, other = (
-        log_density(
-            electrons / scale,
-            background.expand(RINGS, ANGLES),
-            harmonics,
-            counting,
-            Coverage.of(share),
-        )
+        density(electrons / scale, background, harmonics, share, level / scale)
         for share in (weight, torch.ones_like(weight))
     )
     assert abs(value(one, 1.0) - value(one, 2.0) - value(other, 1.0) + value(other, 2.0)) > 1
@@ -93,13 +91,7 @@ def test_more_noise_than_counting_makes_the_turn_less_certain(chance):
     electrons, harmonics, weight, level, scale = case(chance, False, False)
     background = (level / scale).expand(RINGS, ANGLES)
     once, twice = (
-        log_density(
-            electrons / scale,
-            background,
-            harmonics,
-            Counting(torch.full((RINGS,), variance).double(), level / scale),
-            Coverage.of(weight),
-        )
+        density(electrons / scale, background, harmonics, weight / variance, level / scale)
         for variance in (1.0, 2.0)
     )
     torch.testing.assert_close(once, 2 * twice)
@@ -111,8 +103,7 @@ def test_what_is_fixed_to_the_detector_is_taken_off(chance):
     fixed = 0.5 * torch.cos(torch.arange(ANGLES).double() / ANGLES * 4 * math.pi).expand(
         RINGS, ANGLES
     )
-    counting, coverage = Counting(torch.ones(RINGS).double(), level / scale), Coverage.of(weight)
     x = electrons / scale
-    plain = log_density(x, background, harmonics, counting, coverage)
-    moved = log_density(x + fixed, background + fixed, harmonics, counting, coverage)
+    plain = density(x, background, harmonics, weight, level / scale)
+    moved = density(x + fixed, background + fixed, harmonics, weight, level / scale)
     torch.testing.assert_close(moved, plain)

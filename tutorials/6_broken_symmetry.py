@@ -320,7 +320,8 @@ print(f"{np.nanmedian(three_fold[~at_vacancy]):.2f} elsewhere")
 # is a shift, and a shift is as odd under half a turn as can be. That is the signal of COM once
 # more. The 3-fold score is high at one place alone, the vacancy: in the middle of three molybdenum
 # columns the shift is nil, and what is left has their symmetry. Elsewhere the scores add little to
-# COM on this scan. They are at their best with many diffraction discs, in patterns with Bragg spots.
+# COM on this scan. They are at their best with many diffraction discs, in patterns with Bragg
+# spots.
 #
 # ## Questions
 #

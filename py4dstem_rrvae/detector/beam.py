@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from .arrays import FloatArray
+from .arrays import FloatArray, Frames, Index
 from .bins import Detector, positions
 
 # Parts of a pixel in which the radial profile is held, and in which patterns share a filter, which
@@ -37,7 +36,7 @@ WANDERING, BEYOND_DOUBT = 0.25, 5.0
 MEASURED = 128
 # Widths of the neighbourhood, in positions, that are tried for smoothing; infinite: the scan.
 WIDTHS = (0.7, 1.5, 3.0, 6.0, np.inf)
-Filter = tuple[NDArray[np.intp], FloatArray, float]
+Filter = tuple[Index, FloatArray, float]
 
 
 @dataclass(frozen=True)
@@ -63,24 +62,20 @@ class Shifts:
     def excess(self, expected: FloatArray) -> float:
         """Variance about ``expected (n, 2)`` beyond that of the counts, in square pixels."""
         squared = ((self.value - expected) ** 2).mean(axis=1)
-        known = np.isfinite(self.variance)
-        if not known.any():
-            return 0.0
-        return float(np.average((squared - self.variance)[known], weights=self.weight[known]))
+        beyond = self.weight @ squared - np.count_nonzero(self.weight)
+        return float(beyond / max(self.weight.sum(), 1e-300))
 
     def wandering(self, least: float) -> float:
         """Root mean square, in pixels, of a wandering that the counts do not explain.
 
         0 where it is below `least`, or in doubt.
         """
-        known = np.isfinite(self.variance)
-        n = 2 * np.count_nonzero(known)
+        n = 2 * np.count_nonzero(self.weight)
         if n < 4:
             return 0.0
-        mean = np.average(self.value[known], axis=0, weights=self.weight[known])
-        chi_squared = ((self.value - mean) ** 2 * self.weight[:, None])[known].sum()
-        excess = self.excess(mean)
-        doubtful = chi_squared < n + BEYOND_DOUBT * np.sqrt(2 * n)
+        excess = self.excess(np.average(self.value, axis=0, weights=self.weight))
+        # Chi squared lies so far above its mean n.
+        doubtful = 2 * excess * self.weight.sum() < BEYOND_DOUBT * np.sqrt(2 * n)
         return 0.0 if doubtful or excess < least**2 else float(np.sqrt(excess))
 
     def smoothed(self, scan_shape: tuple[int, ...]) -> FloatArray:
@@ -119,8 +114,7 @@ def _neighbours(value: FloatArray, weight: FloatArray, width: float) -> FloatArr
     # A little of the scan's mean, where there are no neighbours.
     little = 1e-6 * float(weight.max())
     parts = [(around(weight * value[..., k]) + little * overall[k]) for k in range(2)]
-    mean: FloatArray = np.stack(parts, axis=-1) / (held + little)[..., None]
-    return mean
+    return np.stack(parts, axis=-1) / (held + little)[..., None]
 
 
 class BeamFinder:
@@ -166,11 +160,7 @@ class BeamFinder:
 
     @classmethod
     def of(
-        cls,
-        detector: Detector,
-        patterns: NDArray[np.generic],
-        dark: float = 0.0,
-        rounds: int = LEARNING,
+        cls, detector: Detector, patterns: Frames, dark: float = 0.0, rounds: int = LEARNING
     ) -> BeamFinder:
         """Learned from ``patterns (n, H, W)``, whose own beams are followed so many rounds."""
         origins = np.broadcast_to(detector.center, (len(patterns), 2))
@@ -181,7 +171,7 @@ class BeamFinder:
         return finder
 
     def __call__(
-        self, patterns: NDArray[np.generic], dark: float = 0.0, gain: float = 1.0
+        self, patterns: Frames, dark: float = 0.0, gain: float = 1.0
     ) -> tuple[FloatArray, Shifts]:
         """Origins (n, 2) in pixels of ``patterns (n, H, W)``, and how far off the centre."""
         center = np.asarray(self.detector.center)
@@ -204,7 +194,7 @@ class BeamFinder:
         return origins, Shifts(origins - center, variance)
 
     def _step(
-        self, patterns: NDArray[np.generic], origins: FloatArray, dark: float, gain: float
+        self, patterns: Frames, origins: FloatArray, dark: float, gain: float
     ) -> tuple[FloatArray, FloatArray]:
         """Shifts (n, 2) from ``origins (n, 2)``, in pixels, and their variances (n,)."""
         step, variance = np.zeros((len(patterns), 2)), np.full(len(patterns), np.inf)
@@ -250,15 +240,11 @@ class BeamFinder:
         if design.shape[1] <= len(design):
             return np.empty(0, int), np.empty((0, 3)), np.inf
         inverse = np.linalg.pinv(weighted @ design.T, hermitian=True)
-        weights = (inverse[:3] @ weighted).T
-        return (
-            np.ravel_multi_index(tuple(index.T), kept.shape),
-            weights,
-            float((inverse[1, 1] + inverse[2, 2]) / 2),
-        )
+        noise = float((inverse[1, 1] + inverse[2, 2]) / 2)
+        return np.ravel_multi_index(tuple(index.T), kept.shape), (inverse[:3] @ weighted).T, noise
 
 
-def wandering(detector: Detector, patterns: NDArray[np.generic], dark: float, gain: float) -> float:
+def wandering(detector: Detector, patterns: Frames, dark: float, gain: float) -> float:
     """Root mean square, in pixels, by which the beam wanders in ``patterns (n, H, W)``.
 
     0 where it is small, or may be noise. One step tells a beam that stands still, at once.
@@ -272,9 +258,7 @@ def wandering(detector: Detector, patterns: NDArray[np.generic], dark: float, ga
     return finder(patterns, dark, gain)[1].wandering(WANDERING)
 
 
-def _profile(
-    detector: Detector, patterns: NDArray[np.generic], origins: FloatArray, dark: float
-) -> FloatArray:
+def _profile(detector: Detector, patterns: Frames, origins: FloatArray, dark: float) -> FloatArray:
     """Mean intensity at the radii ``i / 8`` pixels about ``origins (n, 2)``, smoothed."""
     index = np.stack(np.nonzero(detector.kept), axis=1)
     matrix = detector.matrix / detector.pixel_size()
@@ -285,12 +269,9 @@ def _profile(
         cell = np.minimum(np.rint(radius * STEPS).astype(int), n - 1)
         total += np.bincount(cell, patterns[own][:, detector.kept].sum(axis=0, dtype=float), n)
         pixels += np.bincount(cell, minlength=n) * float(len(own))
-    total, pixels = (
-        ndimage.gaussian_filter1d(x, SMOOTHING * STEPS, mode="nearest") for x in (total, pixels)
-    )
+    total, pixels = ndimage.gaussian_filter1d([total, pixels], SMOOTHING * STEPS, mode="nearest")
     last = int(np.flatnonzero(pixels > 1e-9 * pixels.max()).max()) + 1
-    profile: FloatArray = np.maximum(total[:last] / np.maximum(pixels[:last], 1e-12) - dark, 0)
-    return profile
+    return np.maximum(total[:last] / np.maximum(pixels[:last], 1e-12) - dark, 0)
 
 
 def _reach(profile: FloatArray) -> tuple[bool, float]:

@@ -14,12 +14,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.interpolate import BSpline
 from torch import Tensor
 
-from .arrays import FloatArray
+from .arrays import FloatArray, Frames
 from .bins import NO_PIXELS, Detector, Grid
 
 # A pixel's square is cut into so many parts each way, which lie in one bin each: into fewer beyond
@@ -79,23 +78,21 @@ class BinOperator:
     def __init__(self, detector: Detector, grid: Grid, device: torch.device | str = "cpu") -> None:
         full, area = _shares(detector, grid)
         masked = full @ sparse.diags(detector.kept.ravel() * 1.0)
-        seen_area = masked.sum(axis=1).A1
-        share = np.divide(seen_area, area, out=np.zeros_like(area), where=area > 0)
+        seen = masked.sum(axis=1).A1
+        share = seen / np.maximum(area, 1e-9)
         share[share < LEAST_COVERAGE] = 0.0
         share[share > 1 - 1e-6] = 1.0
         if not share.any():
             raise ValueError(NO_PIXELS)
-        scale = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
-        squared = masked.power(2).sum(axis=1).A1
-        self.grid = grid
-        self.detector = detector
+        scale = (share > 0) / np.maximum(share, LEAST_COVERAGE)
+        independent = (share > 0) * masked.power(2).sum(axis=1).A1 / np.maximum(seen, 1e-9)
+        self.grid, self.detector = grid, detector
         self.used = full.sum(axis=0).A1.reshape(detector.shape) > 0
-        self.weight = torch.tensor(share.reshape(grid.shape), dtype=torch.float32, device=device)
-        self.area = torch.tensor(area.reshape(grid.shape), dtype=torch.float32, device=device)
-        independent = np.divide(squared, seen_area, out=np.zeros_like(share), where=share > 0)
-        self.dof = torch.tensor(
-            independent.reshape(grid.shape).sum(axis=1), dtype=torch.float32, device=device
+        self.weight, self.area, independent = (
+            torch.tensor(x.reshape(grid.shape), dtype=torch.float32, device=device)
+            for x in (share, area, independent)
         )
+        self.dof = independent.sum(dim=-1)
         self._sum = _torch_csr(sparse.diags(scale) @ masked, device)
 
     def __call__(self, frames: Tensor) -> Tensor:
@@ -103,7 +100,7 @@ class BinOperator:
         flat = frames.reshape(len(frames), -1)
         return (self._sum @ flat.T.contiguous()).T.reshape(len(frames), *self.grid.shape)
 
-    def bin(self, frames: NDArray[np.generic]) -> Tensor:
+    def bin(self, frames: Frames) -> Tensor:
         """The same of NumPy ``frames (B, H, W)`` of any real dtype, in parts."""
         device = self._sum.device
         chunk = CHUNK if device.type == "cpu" else max(1, DEVICE_BYTES // (4 * self.used.size))
@@ -115,11 +112,9 @@ class BinOperator:
     @cached_property
     def _spread(self) -> Tensor:
         # Only made where it is used: a wandering beam has hundreds of operators that never render.
-        full, _ = _shares(self.detector, self.grid)
         # What lies beyond the detector takes its part of a bin's counts along.
-        area = self.area.cpu().double().numpy().ravel()
-        density = np.divide(1.0, area, out=np.zeros_like(area), where=area > 0)
-        return _torch_csr((sparse.diags(density) @ full).T, self._sum.device)
+        full, area = _shares(self.detector, self.grid)
+        return _torch_csr((sparse.diags(1 / np.maximum(area, 1e-9)) @ full).T, self._sum.device)
 
     def render(self, polar: Tensor) -> Tensor:
         """Spread the counts of ``polar (B, R, A)`` evenly over each bin's pixels: (B, H, W)."""
@@ -153,7 +148,7 @@ class BinOperator:
         return frames
 
 
-def as_floats(frames: NDArray[np.generic], device: torch.device) -> Tensor:
+def as_floats(frames: Frames, device: torch.device) -> Tensor:
     """NumPy ``frames`` of any real dtype in float32 on a device.
 
     Small integers go there as they are, which halves what the bus has to carry.
@@ -175,8 +170,7 @@ def _shares(detector: Detector, grid: Grid) -> tuple[sparse.csr_matrix, FloatArr
     """
     reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1) + 1
     first, last = (np.rint(np.asarray(detector.center) + k * reach).astype(int) for k in (-1, 1))
-    axes = (np.arange(*ends) for ends in zip(first, last + 1, strict=True))
-    index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    index = first + np.argwhere(np.ones(last + 1 - first))
     distance = np.linalg.norm((index - detector.center) @ detector.matrix.T, axis=1)
     zone = np.digitize(distance / detector.pixel_size(), FINER_WITHIN)
     shape = math.prod(grid.shape), math.prod(detector.shape)
@@ -214,11 +208,9 @@ def _torch_csr(matrix: sparse.spmatrix, device: torch.device | str) -> Tensor:
     csr = sparse.csr_matrix(matrix)
     csr.eliminate_zeros()
     csr.sum_duplicates()
-    rows, columns, values = (torch.from_numpy(x) for x in (csr.indptr, csr.indices, csr.data))
+    rows, columns = csr.indptr.astype(np.int64), csr.indices.astype(np.int64)
+    values = csr.data.astype(np.float32)
     with warnings.catch_warnings():
         # torch says once per process that its CSR support is in beta.
         warnings.filterwarnings("ignore", message="Sparse")
-        torch_csr = torch.sparse_csr_tensor(
-            rows.long(), columns.long(), values.float(), csr.shape, check_invariants=True
-        )
-    return torch_csr.to(device)
+        return torch.sparse_csr_tensor(rows, columns, values, csr.shape, device=device)

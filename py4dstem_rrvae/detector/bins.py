@@ -8,7 +8,6 @@ axis.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .arrays import FloatArray
+from .arrays import FloatArray, Index
 
 # Square bins along a side: what the published model was given.
 MOST_SQUARE = 64
@@ -76,8 +75,7 @@ class Detector:
         index = radius[:, None, None] * circle + np.asarray(self.center)[:, None]
         room = np.asarray(self.shape)[:, None] - 0.5 - wander
         inside = ((index > wander - 0.5) & (index < room)).all(axis=1)
-        share: FloatArray = inside.mean(axis=1)
-        return share
+        return inside.mean(axis=1)
 
     def seen_radius(self, wander: float = 0.0) -> float:
         """Largest circle in q of which the detector covers at least a sixteenth."""
@@ -117,11 +115,6 @@ class PolarGrid:
         return cls.within(detector.seen_radius(wander), detector)
 
     @classmethod
-    def inscribed(cls, detector: Detector, wander: float = 0.0) -> PolarGrid:
-        """Bins in the circle that the detector covers all round; see `within`."""
-        return cls.within(detector.inscribed_radius(wander), detector)
-
-    @classmethod
     def within(cls, radius: float, detector: Detector) -> PolarGrid:
         """Rings of about 1.4 pixels (4 to 36 of them), and 64 bins around (32 when small).
 
@@ -155,8 +148,7 @@ class PolarGrid:
         """Middles of the bins (R, A) in units of q, row + i col."""
         radius = (np.arange(self.n_radial) + 0.5) * self.radius_max / self.n_radial
         phi = np.arange(self.n_angular) * (2 * np.pi / self.n_angular)
-        centers: NDArray[np.complex128] = radius[:, None] * np.exp(1j * phi)
-        return centers
+        return radius[:, None] * np.exp(1j * phi)
 
 
 @dataclass(frozen=True)
@@ -191,7 +183,7 @@ class SquareGrid:
     @property
     def reach(self) -> float:
         """Distance of the farthest point of any bin."""
-        return math.sqrt(2) * self.radius_max
+        return 2**0.5 * self.radius_max
 
     def bins(self, q: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Flat bin (...) of the points ``q (..., 2)``, and whether they lie in any."""
@@ -232,9 +224,7 @@ def ring_mean(binned: Tensor, weight: Tensor) -> Tensor:
     return (binned * weight).sum(dim=-1) / weight.sum(dim=-1).clamp(min=1e-9)
 
 
-def positions(
-    origins: FloatArray, per_pixel: int
-) -> Iterator[tuple[tuple[int, int], NDArray[np.intp]]]:
+def positions(origins: FloatArray, per_pixel: int) -> Iterator[tuple[tuple[int, int], Index]]:
     """Positions in so many parts of a pixel, and which of ``origins (n, 2)`` are nearest to each.
 
     Operators are made for positions, and serve all patterns whose beam stands there.

@@ -17,7 +17,7 @@ LEAST_AGREEMENT = 0.1
 
 def estimate_center(
     mean_pattern: FloatArray, mask: Mask | None = None, matrix: FloatArray | None = None
-) -> tuple[float, float]:
+) -> tuple[tuple[float, float], Mask]:
     """Centre of the discs or rings of a mean pattern, as pixel index (row, col).
 
     The gradient of a circle's edge points at its centre. The point is looked for that the lines
@@ -44,13 +44,6 @@ def estimate_center(
     Lines along gradients: R. Parthasarathy, Nat. Methods 9, 724 (2012); here with weights that are
     iterated to become robust (Geman-McClure).
     """
-    return find_center(mean_pattern, mask, matrix)[0]
-
-
-def find_center(
-    mean_pattern: FloatArray, mask: Mask | None, matrix: FloatArray | None
-) -> tuple[tuple[float, float], Mask]:
-    """`estimate_center`, and the mask that it was best found with."""
     pattern = np.asarray(mean_pattern, dtype=float)
     mask = np.ones(pattern.shape, dtype=bool) if mask is None else mask
     to_q = np.eye(2) if matrix is None else matrix / np.sqrt(abs(np.linalg.det(matrix)))
@@ -100,8 +93,7 @@ def despiked(pattern: FloatArray, mask: Mask) -> FloatArray:
     if not mask.all():
         _, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
         pattern = pattern[tuple(nearest)]
-    despiked: FloatArray = ndimage.median_filter(pattern, 3, mode="nearest")
-    return despiked
+    return ndimage.median_filter(pattern, 3, mode="nearest")
 
 
 def bright_centroid(pattern: FloatArray, mask: Mask) -> tuple[float, float]:
@@ -121,21 +113,17 @@ def _gradients(pattern: FloatArray, mask: Mask) -> tuple[FloatArray, FloatArray]
     bell = np.exp(-0.5 * (offset / 1.0) ** 2)
 
     def moment(values: FloatArray, row: int, col: int) -> FloatArray:
-        along_rows = ndimage.correlate1d(values, bell * offset**row, axis=0, mode="constant")
-        total: FloatArray = ndimage.correlate1d(
-            along_rows, bell * offset**col, axis=1, mode="constant"
-        )
-        return total
+        rows = ndimage.correlate1d(values, bell * offset**row, axis=0, mode="constant")
+        return ndimage.correlate1d(rows, bell * offset**col, axis=1, mode="constant")
 
     powers = [(0, 0), (1, 0), (0, 1)]
     kept = mask.astype(float)
     normal = np.stack([[moment(kept, a + c, b + d) for a, b in powers] for c, d in powers])
     right = np.stack([moment(kept * pattern, *power) for power in powers])
-    normal, right = np.moveaxis(normal, (0, 1), (2, 3)), np.moveaxis(right, 0, 2)
     # A pixel with fewer than half of its neighbours kept has no plane worth fitting.
-    enough = mask & (normal[..., 0, 0] > 0.5 * bell.sum() ** 2)
-    plane = np.linalg.solve(normal[enough], right[enough][..., None])[..., 0]
-    return np.argwhere(enough).astype(float), plane[:, 1:]
+    enough = mask & (normal[0, 0] > 0.5 * bell.sum() ** 2)
+    plane = np.linalg.solve(np.moveaxis(normal[..., enough], -1, 0), right[:, enough].T[..., None])
+    return np.argwhere(enough).astype(float), plane[:, 1:, 0]
 
 
 def _meeting_point(across: FloatArray, offset: FloatArray, weight: FloatArray) -> FloatArray:
@@ -144,8 +132,7 @@ def _meeting_point(across: FloatArray, offset: FloatArray, weight: FloatArray) -
     The normals ``across (n, 2)`` are as long as a line's gradient is steep.
     """
     weighted = (across * weight[:, None]).T
-    point: FloatArray = np.linalg.lstsq(weighted @ across, weighted @ offset, rcond=None)[0]
-    return point
+    return np.linalg.lstsq(weighted @ across, weighted @ offset, rcond=None)[0]
 
 
 def _robust_meeting_point(

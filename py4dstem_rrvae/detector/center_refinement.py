@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from .arrays import FloatArray, Mask
-from .center import despiked, edges, estimate_center, find_center
+from .arrays import FloatArray, Frames, Mask, Point
+from .center import despiked, edges, estimate_center
 
 # Rounds of evening out the disc and finding its centre again.
 ROUNDS = 3
@@ -28,11 +27,11 @@ FLAT = 1e-9
 
 
 def refine_center(
-    patterns: NDArray[np.generic],
-    start: tuple[float, float] | None = None,
+    patterns: Frames,
+    start: Point | None = None,
     mask: Mask | None = None,
     matrix: FloatArray | None = None,
-) -> tuple[float, float]:
+) -> Point:
     """A better centre than `start`, as pixel index (row, col), or `start` itself.
 
     Half of the patterns give estimates: `estimate_center`, and the same after a slant of the disc's
@@ -49,7 +48,7 @@ def refine_center(
         As in `estimate_center`.
     """
     first, second = (patterns[k::2].mean(axis=0, dtype=float) for k in range(2))
-    center, kept = find_center(first, mask, matrix)
+    center, kept = estimate_center(first, mask, matrix)
     judged = edges(second, kept)
 
     def better(new: tuple[float, float], old: tuple[float, float], rise: float) -> bool:
@@ -59,18 +58,15 @@ def refine_center(
         return start
     evened = center
     for _ in range(ROUNDS):
-        evened = estimate_center(without_slant(first, kept, evened), mask, matrix)
+        evened, _ = estimate_center(without_slant(first, kept, evened), mask, matrix)
     return evened if better(evened, center, LEAST_RISE_OF_EVENED) else center
 
 
 def contradicted(
-    mean_pattern: FloatArray,
-    center: tuple[float, float],
-    mask: Mask | None = None,
-    matrix: FloatArray | None = None,
-) -> tuple[float, float] | None:
+    mean_pattern: FloatArray, center: Point, mask: Mask | None, matrix: FloatArray | None
+) -> Point | None:
     """Where a mean pattern (H, W) shows its centre, if clearly not at the given one; else None."""
-    found, kept = find_center(mean_pattern, mask, matrix)
+    found, kept = estimate_center(mean_pattern, mask, matrix)
     if np.linalg.norm(np.subtract(found, center)) < FAR_OFF:
         return None
     judged = edges(mean_pattern, kept)
@@ -93,8 +89,7 @@ def without_slant(pattern: FloatArray, mask: Mask, center: tuple[float, float]) 
     offset = np.moveaxis(np.indices(pattern.shape), 0, -1) - center
     terms = np.column_stack([np.ones(within.sum()), offset[within]])
     level, *slope = np.linalg.lstsq(terms, pattern[within], rcond=None)[0]
-    evened: FloatArray = pattern / np.clip(1 + offset @ slope / level, 0.5, 2.0)
-    return evened
+    return pattern / np.clip(1 + offset @ slope / level, 0.5, 2.0)
 
 
 def half_turn_correlation(steepness: FloatArray, known: Mask, center: tuple[float, float]) -> float:

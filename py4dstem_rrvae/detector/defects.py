@@ -6,10 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from .arrays import FloatArray, Mask
+from .arrays import FloatArray, Frames, Mask
 from .response import estimate_response
 
 # A pixel is hot with this many times the mean of its brightest neighbour, dead with less than this
@@ -56,15 +55,11 @@ def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     lone = hot | dead
     if lone.mean() > MOST_LONE:
         lone[:] = False
-    found: Mask = lone | _silent(electrons, expected, kept)
-    return found
+    return lone | _silent(electrons, expected, kept)
 
 
 def without_counts(
-    some: NDArray[Any],
-    kept: Mask,
-    gain: float | None = None,
-    offset: float | None = None,
+    some: Frames, kept: Mask, gain: float | None = None, offset: float | None = None
 ) -> Mask:
     """Pixels (H, W) that count no electrons; none where these would be all.
 
@@ -77,16 +72,14 @@ def without_counts(
     gain, offset
         Of the camera, where they are known.
     """
-    bad = np.zeros_like(kept)
-    limit = flag_of(some.dtype)
-    if limit is not None:
-        # Cameras mark the gaps between their chips so.
-        bad = kept & (some.mean(axis=0, dtype=float) > limit / 2)
+    mean = some.mean(axis=0, dtype=float)
+    # Cameras mark the gaps between their chips so.
+    bad = kept & (mean > flag_of(some.dtype) / 2)
     same = stuck(some, kept & ~bad)
     rest = kept & ~bad & ~same
-    if len(some) > 1 and rest.any():
+    if len(some) >= FRAMES_TO_TELL and rest.any():
         # One flag of -9999 is enough to spoil what all pixels together say of the camera.
-        bright = standing_out(some.mean(axis=0, dtype=float), rest)
+        bright = standing_out(mean, rest)
         if (same | bright).any():
             response = estimate_response(some, rest & ~bright, gain, offset)
             if not response.noise_free:
@@ -96,15 +89,13 @@ def without_counts(
     return np.zeros_like(bad) if bad[kept].all() else bad
 
 
-def flag_of(dtype: np.dtype[Any]) -> int | None:
+def flag_of(dtype: np.dtype[Any]) -> float:
     """Value by which detectors mark pixels of integer frames as invalid or saturated."""
-    dtype = np.dtype(dtype)
-    if dtype.kind not in "ui" or 8 * dtype.itemsize < FLAG_BITS:
-        return None
-    return int(np.iinfo(dtype).max)
+    flagged = dtype.kind in "ui" and 8 * dtype.itemsize >= FLAG_BITS
+    return np.iinfo(dtype).max if flagged else np.inf
 
 
-def stuck(frames: NDArray[Any], kept: Mask) -> Mask:
+def stuck(frames: Frames, kept: Mask) -> Mask:
     """Kept pixels (H, W) with one value in all ``frames (n, H, W)``, which no dark pixel has.
 
     The gap between two chips, a flag, a pixel that hangs or is always saturated.
@@ -114,8 +105,7 @@ def stuck(frames: NDArray[Any], kept: Mask) -> Mask:
     same: Mask = kept & (frames == frames[0]).all(axis=0)
     if not same.any() or same[kept].all():
         return np.zeros_like(kept)
-    found: Mask = same & (frames[0] != frames[:, kept & ~same].min())
-    return found
+    return same & (frames[0] != frames[:, kept & ~same].min())
 
 
 def standing_out(mean: FloatArray, kept: Mask) -> Mask:
@@ -125,11 +115,10 @@ def standing_out(mean: FloatArray, kept: Mask) -> Mask:
     """
     least = mean[kept].min()
     around = ndimage.median_filter(np.where(kept, mean, least), AROUND, mode="mirror")
-    found: Mask = kept & (mean - least > CONTRAST * (around - least))
-    return found
+    return kept & (mean - least > CONTRAST * (around - least))
 
 
-def lifeless(frames: NDArray[Any], dark: float, gain: float, among: Mask, kept: Mask) -> Mask:
+def lifeless(frames: Frames, dark: float, gain: float, among: Mask, kept: Mask) -> Mask:
     """Those among some pixels (H, W) that vary by far less than counts would.
 
     Parameters
@@ -143,16 +132,13 @@ def lifeless(frames: NDArray[Any], dark: float, gain: float, among: Mask, kept: 
     kept
         Pixels that a mask leaves.
     """
-    if len(frames) < FRAMES_TO_TELL or not among.any():
-        return np.zeros_like(kept)
     some = frames[:: -(-len(frames) // MOST_FRAMES)].astype(np.float64)
     mean, variance = some.mean(axis=0) - dark, some.var(axis=0)
     varied: Mask = kept & (variance > 0) & (mean > gain / 2)
     if not varied.any():
         return np.zeros_like(kept)
     usual = min(gain, float(np.quantile(variance[varied] / mean[varied], LEAST_LIVELY_PART)))
-    found: Mask = among & varied & (variance < LEAST_LIVELY * usual * mean)
-    return found
+    return among & varied & (variance < LEAST_LIVELY * usual * mean)
 
 
 def spikes(counts: FloatArray, kept: Mask) -> Mask:
@@ -160,8 +146,7 @@ def spikes(counts: FloatArray, kept: Mask) -> Mask:
     brightest = _brightest_beside(counts, kept)
     noise = SIGNIFICANT * np.sqrt(np.maximum(counts, 1))
     found = kept & np.isfinite(brightest) & (counts > CONTRAST * brightest)
-    spikes: Mask = found & (counts - brightest > noise)
-    return spikes
+    return found & (counts - brightest > noise)
 
 
 def _brightest_beside(counts: FloatArray, kept: Mask) -> FloatArray:
@@ -170,8 +155,7 @@ def _brightest_beside(counts: FloatArray, kept: Mask) -> FloatArray:
     footprint[..., 1, 1] = False
     # Mirrored about the outermost pixels, which are then no neighbours of themselves.
     counts = np.where(kept, counts, -np.inf)
-    brightest: FloatArray = ndimage.maximum_filter(counts, footprint=footprint, mode="mirror")
-    return brightest
+    return ndimage.maximum_filter(counts, footprint=footprint, mode="mirror")
 
 
 def _silent(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
@@ -180,5 +164,4 @@ def _silent(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
     rows = (silent.all(axis=1) & (expected.max(axis=1) > EXPECTED))[:, None]
     columns = (silent.all(axis=0) & (expected.max(axis=0) > EXPECTED))[None, :]
     blocks = ndimage.binary_opening(silent & (expected > EXPECTED), np.ones((3, 3)))
-    found: Mask = kept & silent & (rows | columns | blocks)
-    return found
+    return kept & silent & (rows | columns | blocks)

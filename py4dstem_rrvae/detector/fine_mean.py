@@ -54,15 +54,10 @@ class FineMean:
         """The same, averaged over the angle."""
         return FineMean(np.repeat(self.values.mean(axis=1, keepdims=True), SECTORS, axis=1))
 
-    def less(self, offset: float) -> FineMean:
-        """The same without a constant intensity."""
-        return FineMean(self.values - offset)
-
     def on(self, detector: Detector) -> FloatArray:
         """The mean pattern (H, W) as the detector's pixels take it up."""
         cells = pixel_cells(detector, len(self.values))
-        frame: FloatArray = (cells @ self.values.ravel()).reshape(detector.shape)
-        return frame
+        return (cells @ self.values.ravel()).reshape(detector.shape)
 
 
 def radial_cells(detector: Detector, reach: float) -> int:
@@ -83,14 +78,11 @@ def pixel_cells(detector: Detector, n: int) -> sparse.csr_matrix:
     pixel = np.flatnonzero(inner < n - 1)
     inner, left = inner[pixel], left[pixel]
     out, right = radius[pixel] - inner, around[pixel] - left
-    shares, cells = [], []
-    for k, radial in ((0, 1 - out), (1, out)):
-        for m, angular in ((0, 1 - right), (1, right)):
-            shares.append(radial * angular)
-            cells.append((inner + k) * SECTORS + (left + m) % SECTORS)
-    where = (np.tile(pixel, 4), np.concatenate(cells))
-    shape = (len(index), n * SECTORS)
-    return sparse.csr_matrix((np.concatenate(shares), where), shape=shape)
+    k, m = np.indices((2, 2)).reshape(2, 4, 1)
+    shares = np.abs(1 - k - out) * np.abs(1 - m - right)
+    cells = (inner + k) * SECTORS + (left + m) % SECTORS
+    where = np.tile(pixel, 4), cells.ravel()
+    return sparse.csr_matrix((shares.ravel(), where), shape=(len(index), n * SECTORS))
 
 
 def cell_sums(cells: sparse.csr_matrix, intensity: FloatArray, patterns: FloatArray) -> FloatArray:

@@ -59,10 +59,6 @@ class Intensity:
     def _per_ring(self, binned: Tensor) -> Tensor:
         return self.scale.to(binned)[..., None]
 
-    def times(self, factor: float) -> Intensity:
-        """Scale of patterns that are as bright by that factor."""
-        return replace(self, scale=self.scale * factor)
-
     def mean_electrons(self, stabilised: Tensor, weight: Tensor) -> Tensor | None:
         """Mean electrons per bin (R,) of each ring, where the scale is one of counts.
 
@@ -128,13 +124,12 @@ def choose_intensity(kind: IntensityKind, binned: Tensor, gain: float, weight: T
     """
     mean = binned.mean(dim=0)
     if kind == "counts":
-        ring = ring_mean(mean, weight)
-        return Intensity(kind, ((ring.clamp(min=0) + FEW_ELECTRONS * gain) * gain).sqrt(), gain)
-    if kind == "linear":
+        few = FEW_ELECTRONS * gain
+        scale = ((ring_mean(mean, weight).clamp(min=0) + few) * gain).sqrt()
+    elif kind == "linear":
         scale = (binned - mean).square().mean().sqrt()
     elif kind == "log":
         scale = mean.mean()
     else:
         scale = mean.new_tensor(gain)
-    usable = bool(torch.isfinite(scale) & (scale > 0))
-    return Intensity(kind, scale if usable else torch.ones_like(scale), gain)
+    return Intensity(kind, scale, gain)

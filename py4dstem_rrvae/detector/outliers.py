@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from .arrays import Mask
+from .arrays import Frames, Mask
 from .defects import CONTRAST, flag_of, spikes
 
 # With spikes in more than this share of the frames, it is the patterns that are so sharp.
 MOST_SPIKED = 0.25
 
 
-def without_pattern(frames: NDArray[Any], kept: Mask | None = None) -> Mask:
+def without_pattern(frames: Frames, kept: Mask | None = None) -> Mask:
     """Which of ``frames (n, H, W)`` hold no pattern that could be learned from, (n,).
 
     Frames of one value throughout (blank, saturated), frames with a pixel that counts the most that
@@ -29,13 +26,12 @@ def without_pattern(frames: NDArray[Any], kept: Mask | None = None) -> Mask:
     kept
         Pixels (H, W) that a mask leaves; the others are not looked at.
     """
-    seen = frames if kept is None else frames[:, kept]
-    flat = seen.reshape(len(frames), -1)
+    flat = (frames if kept is None else frames[:, kept]).reshape(len(frames), -1)
     least, most = flat.min(axis=1), flat.max(axis=1)
     bad: Mask = least == most
     looked_at = np.ones(frames.shape[1:], bool) if kept is None else kept
     limit = flag_of(frames.dtype)
-    if limit is not None and not bad.all() and (most == limit).any():
+    if not bad.all() and (most == limit).any():
         at_limit = (frames == limit) & looked_at
         at_limit &= at_limit[~bad].mean(axis=0) <= 0.5
         bad |= at_limit.any(axis=(1, 2))

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from . import dark_pixels
-from .arrays import FloatArray, Mask
+from .arrays import FloatArray, Frames, Mask
 from .dark_pixels import Anchor
 from .pedestals import uneven_pedestals
 
@@ -93,19 +93,16 @@ COUNTS = Response(1.0, 0.0, 0.0, "counted")
 class _Cells(NamedTuple):
     """Squares of 2 x 2 pixels in pairs of frames; what chooses them is of the ring around."""
 
+    independent: float  # share of cells that do not overlap others
     level: Samples  # mean of the 12 pixels around
     rough: Samples  # variance of the pair's difference in them
     mean: Samples
     variance: Samples
     pixel: Samples  # value of one pixel in one frame
-    independent: float  # share of cells that do not overlap others
 
 
 def estimate_response(
-    frames: NDArray[Any],
-    mask: Mask | None = None,
-    gain: float | None = None,
-    offset: float | None = None,
+    frames: Frames, mask: Mask | None = None, gain: float | None = None, offset: float | None = None
 ) -> Response:
     """Find a camera's response from the noise of its frames.
 
@@ -172,7 +169,7 @@ def _estimated(
     return Response(found, told, readout, "estimated", dark)
 
 
-def _sample(frames: NDArray[Any], mask: Mask | None) -> tuple[Samples, NDArray[np.int64], Mask]:
+def _sample(frames: Frames, mask: Mask | None) -> tuple[Samples, NDArray[np.int64], Mask]:
     """Frames (n, H, W), which of them pairs begin with, and the pixels (H, W) to be trusted."""
     n, area = len(frames), frames[0].size
     kept = np.ones(frames.shape[1:], dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
@@ -207,8 +204,7 @@ def _quads(z: Samples) -> Samples:
 
 def _ring(quads: Samples) -> Samples:
     corners = quads[:, :-2, :-2] + quads[:, 2:, :-2] + quads[:, :-2, 2:] + quads[:, 2:, 2:]
-    ring: Samples = corners - quads[:, 1:-1, 1:-1]
-    return ring
+    return corners - quads[:, 1:-1, 1:-1]
 
 
 def _cells(x: Samples, first: NDArray[np.int64], kept: Mask) -> _Cells:
@@ -216,21 +212,15 @@ def _cells(x: Samples, first: NDArray[np.int64], kept: Mask) -> _Cells:
     mixed = np.diff(np.diff(change, axis=1), axis=2)[:, 1:-1, 1:-1]
     rough = (_ring(_quads(change**2)) - _ring(_quads(change)) ** 2 / 12) / 22
     near = ndimage.minimum_filter(kept, 4, origin=-1, mode="constant")[:-3, :-3]
-    planes = (
-        _ring(total) / 24,
-        rough,
-        total[:, 1:-1, 1:-1] / 8,
-        mixed**2 / 8,
-        x[first, 1:-2, 1:-2],
-    )
+    mean, pixel = total[:, 1:-1, 1:-1] / 8, x[first, 1:-2, 1:-2]
+    planes = _ring(total) / 24, rough, mean, mixed**2 / 8, pixel
     columns = [plane[:, near].ravel() for plane in planes]
     saturated = columns[2] == x.max()
     if saturated.any() and not saturated.all():
         columns = [column[~saturated] for column in columns]
     # Cells overlap by half in rows and in columns, and pairs by a frame where all follow on.
     overlap = 2.25 * (1.5 if len(first) > 1 and first[1] == first[0] + 1 else 1.0)
-    level, rough, mean, variance, pixel = columns
-    return _Cells(level, rough, mean, variance, pixel, 1 / overlap)
+    return _Cells(1 / overlap, *columns)
 
 
 def _noise(cells: _Cells, gain: float | None) -> tuple[float, float, float, float]:

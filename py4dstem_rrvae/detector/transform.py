@@ -11,18 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from torch import Tensor
 
 from ..device import sparse_device
-from .arrays import FloatArray
+from .arrays import FloatArray, Frames, Index, Mask, Point
 from .bin_operator import BinOperator
 from .bins import Detector, Grid, PolarGrid, positions, ring_mean
 from .fine_mean import SECTORS, FineMean, cell_sums, pixel_cells, radial_cells
 
-Frames = NDArray[np.generic]
-Own = NDArray[np.intp] | slice
+Own = Index | slice
 """Which patterns of a block."""
 
 # Patterns with an origin of their own share one operator per eighth of a pixel.
@@ -37,7 +35,7 @@ SEEN_KEPT = 4096
 class BeamAt(NamedTuple):
     """The n patterns of a block whose beam stands at one position, to an eighth of a pixel."""
 
-    own: NDArray[np.intp]  # which they are, (n,)
+    own: Index  # which they are, (n,)
     corner: tuple[int, int]  # first pixel of their window, which may lie beyond the detector
     operator: BinOperator  # of the window, without a mask: 0 beyond the detector
     terms: Tensor  # 1, and how far beyond that position each beam stands, in pixels: (n, 3)
@@ -58,7 +56,7 @@ def cut(frames: Frames, corner: tuple[int, int], size: tuple[int, int]) -> Frame
 @lru_cache(maxsize=STEPS**2)
 def _shared_operator(
     size: tuple[int, int],
-    center: tuple[float, float],
+    center: Point,
     matrix: tuple[float, ...],
     grid: Grid,
     device: torch.device,
@@ -110,26 +108,19 @@ class BinTransform:
         self.device = torch.device(device)
         self._host = sparse_device(self.device)
         self.kept = detector.kept
-        common = detector
-        if wander > 0:
-            size = 2 * int(np.ceil(wander)) + 1
-            kept = ndimage.minimum_filter(self.kept, size, mode="constant", cval=False)
-            common = replace(detector, mask=kept)
-        self._common = BinOperator(common, grid, self._host)
+        size = 2 * int(np.ceil(wander)) + 1
+        kept = ndimage.minimum_filter(self.kept, size, mode="constant", cval=False)
+        self._common = BinOperator(replace(detector, mask=kept), grid, self._host)
         self.weight = self._common.weight.to(self.device)
         self.dof = self._common.dof.to(self.device)
         self.detector, self.grid = detector, grid
         self.render, self.unfold = self._common.render, self._common.unfold
         # A window reaches as far as the bins and splines, or as the detector from any origin.
-        reach = grid.reach * np.linalg.norm(np.linalg.inv(detector.matrix), axis=1)
-        reach += grid.degree / 2
-        behind = np.asarray(detector.shape) - 1 - detector.center
-        before, after = (
-            np.ceil(np.minimum(reach, room + wander)).astype(int) + 1
-            for room in (np.asarray(detector.center), behind)
-        )
-        self._before = int(before[0]), int(before[1])
-        self._size = int(before[0] + after[0] + 1), int(before[1] + after[1] + 1)
+        inverse = np.linalg.inv(detector.matrix)
+        reach = grid.reach * np.linalg.norm(inverse, axis=1) + grid.degree / 2
+        room = np.stack([detector.center, np.asarray(detector.shape) - 1 - detector.center])
+        before, after = np.ceil(np.minimum(reach, room + wander)).astype(int) + 1
+        self._before, self._size = tuple(before.tolist()), tuple((before + after + 1).tolist())
         self._operator = lru_cache(maxsize=STEPS**2)(self._find_operator)
         self._cells = lru_cache(maxsize=STEPS**2)(self._find_cells)
         self._seen = lru_cache(maxsize=SEEN_KEPT)(self._find_seen)
@@ -143,13 +134,13 @@ class BinTransform:
 
     def _know(self, mean: FineMean | None, offset: float) -> None:
         self.offset = offset
-        self._dark = offset * self._common.area * (self._common.weight > 0)
-        self.mean, self._flat = mean, torch.ones(self.grid.shape, device=self._host)
+        self.dark = (offset * self._common.area).to(self.device) * (self.weight > 0)
+        self.mean, self._flat = mean, torch.ones_like(self.weight)
         if mean is not None:
             self._expected = lru_cache(maxsize=256)(partial(self._find_expected, mean))
             self._reference = self._bins_of(mean).to(self.device)
             if isinstance(self.grid, PolarGrid):  # square bins lie in no rings
-                self._flat = self._flattening(mean.round())
+                self._flat = self._flattening(mean.round()).to(self.device)
 
     def _bins_of(self, mean: FineMean) -> Tensor:
         """Bins (R, A) of a mean pattern about the detector's centre."""
@@ -171,14 +162,14 @@ class BinTransform:
     def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:
         """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
         if origins is None:
-            return ((self._common.bin(frames) - self._dark) * self._flat).to(self.device)
+            return (self._common.bin(frames).to(self.device) - self.dark) * self._flat
         binned = torch.empty((len(frames), *self.grid.shape), device=self._host)
         for beam in self._beam_positions(origins):
             seen, windows = self._seen(beam.corner, beam.operator), self._window(frames, beam)
             if self.detector.mask is not None:
                 windows = np.where(self._kept_in(beam.corner), windows, windows.dtype.type(0))
             binned[beam.own] = self._to_bins(beam.operator, windows, seen)
-        binned = ((binned - self._dark) * (self._common.weight > 0)).to(self.device)
+        binned = (binned.to(self.device) - self.dark) * (self.weight > 0)
         return binned if self.mean is None else self.evened(binned, origins)
 
     def operators(
@@ -209,14 +200,9 @@ class BinTransform:
         kept = self.kept.ravel().astype(float)
         return FineMean.of(cell_sums(self._cells(self._common), kept * mean.ravel(), kept))
 
-    @property
-    def dark(self) -> Tensor:
-        """What the offset adds to the bins (R, A) that are used."""
-        return self._dark.to(self.device)
-
     def uneven(self, binned: Tensor) -> Tensor:
         """``binned (..., R, A)`` as before the rings of a round pattern were made even."""
-        return binned / self._flat.to(binned)
+        return binned / self._flat
 
     def evened(self, binned: Tensor, origins: FloatArray | None) -> Tensor:
         """``binned (B, R, A)`` without what the pixel grid does to the mean pattern at ``origins``.
@@ -227,16 +213,15 @@ class BinTransform:
         of a pixel: at 100 counts a pixel by several times the noise. The mean pattern is taken to
         be in each pattern as strongly as it is found there.
         """
-        flat = self._flat.to(binned)
         if origins is None:
-            return binned * flat
+            return binned * self._flat
         reference = self._reference
         strength = (binned.flatten(1) @ reference.flatten()) / reference.square().sum()
         excess = torch.empty_like(binned)
         for beam in self._beam_positions(origins):
             here = torch.tensordot(beam.terms, self._expected(beam.operator), dims=1)
             excess[beam.own] = here.to(excess) - reference
-        return (binned - strength[:, None, None] * excess * (self.weight > 0)) * flat
+        return (binned - strength[:, None, None] * excess * (self.weight > 0)) * self._flat
 
     def _beam_positions(self, origins: FloatArray) -> Iterator[BeamAt]:
         """Patterns whose beam stands at one position, to an eighth of a pixel, in turn."""
@@ -249,10 +234,9 @@ class BinTransform:
     def _window(self, frames: Frames, beam: BeamAt) -> Frames:
         return cut(frames[beam.own], beam.corner, self._size)
 
-    def _kept_in(self, corner: tuple[int, int]) -> NDArray[np.bool_]:
+    def _kept_in(self, corner: tuple[int, int]) -> Mask:
         """What of the window from a corner on lies on the detector and is not masked."""
-        kept: NDArray[np.bool_] = cut(self.kept[None], corner, self._size)[0]
-        return kept
+        return cut(self.kept[None], corner, self._size)[0]
 
     def _to_bins(self, operator: BinOperator, windows: Frames, seen: Tensor) -> Tensor:
         """Bins (n, R, A) of ``windows (n, h, w)`` in which so many pixels (R, A) are seen of each.

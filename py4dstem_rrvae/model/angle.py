@@ -59,8 +59,7 @@ def grid_size(coefficients: Tensor) -> int:
 
 def evaluate(coefficients: Tensor, n: int) -> Tensor:
     """Values at the angles ``2 pi k / n``: ``c (B, K)`` to (B, n); needs ``n >= 2 (K - 1)``."""
-    values: Tensor = torch.fft.irfft(coefficients, n=n, norm="forward")
-    return values
+    return torch.fft.irfft(coefficients, n=n, norm="forward")
 
 
 def shifted(coefficients: Tensor, theta: Tensor) -> Tensor:
@@ -116,8 +115,7 @@ def log_mean_exp(coefficients: Tensor) -> tuple[Tensor, Tensor]:
 
     The second has no gradient.
     """
-    value, theta = _LogMeanExp.apply(coefficients)  # type: ignore[no-untyped-call]
-    return value, theta
+    return _LogMeanExp.apply(coefficients)  # type: ignore[no-untyped-call]
 
 
 class _LogMeanExp(torch.autograd.Function):
@@ -192,10 +190,7 @@ def about(log_likelihood: Tensor, theta: Tensor) -> Tensor:
 
 
 def fold(
-    values: Tensor,
-    harmonics: Tensor,
-    learned_noise: Tensor | float = 0.0,
-    least_breaking: float = 0.0,
+    values: Tensor, harmonics: Tensor, learned: Tensor | float = 0.0, least_breaking: float = 0.0
 ) -> Tensor:
     """Order of rotational symmetry that noise leaves undecided.
 
@@ -209,7 +204,7 @@ def fold(
     harmonics : complex Tensor, shape (B, R, M)
         Orthonormal angular Fourier coefficients of decoded patterns, from order 0, in units of
         the noise of one bin, those of a ring times the root of the share that is seen of it.
-    learned_noise : Tensor, shape (), or float
+    learned : Tensor, shape (), or float
         Nats that an order of a pattern trained on owes to noise that the decoder has learned.
     least_breaking : float
         Share of the angular energy that has to break a symmetry.
@@ -227,7 +222,7 @@ def fold(
     # and a decoder that has learned some of the pattern's own noise adds to the cost, in the orders
     # that are left of it.
     vary = SIGNIFICANT * (energy @ waves).clamp(min=1e-9).sqrt()
-    learned = 0.5 * LEARNED * learned_noise * ((energy > 0).to(waves) @ waves)
+    learned = 0.5 * LEARNED * learned * ((energy > 0).to(waves) @ waves)
     told = values[:, :1] - turned > vary + learned
     return largest_fold(harmonics, told.to(energy.dtype) @ kept_by > 0, least_breaking)
 
@@ -348,11 +343,8 @@ def posterior(values: Tensor, folds: Tensor, angle: Tensor) -> tuple[Tensor, Ten
     # The grid misses the width of a narrower peak, not the distance between peaks.
     std = torch.where(narrow < step, torch.maximum(narrow, spread), spread)
     undefined = folds == 0
-    uniform = torch.full_like(std, math.pi / math.sqrt(3))
-    return (
-        torch.where(undefined, torch.full_like(angle, math.nan), angle),
-        torch.where(undefined, uniform, std),
-    )
+    std = std.masked_fill(undefined, math.pi / math.sqrt(3))
+    return angle.masked_fill(undefined, math.nan), std
 
 
 def reliability(values: Tensor, folds: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class LatentModel(nn.Module):
         self, latent_dim: int, weight: Tensor, dof: Tensor, noise_variance: Tensor
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.latent_dim = self.noise_dim = latent_dim
         self.register_buffer("weight", weight)
         self.register_buffer("dof", dof)
         self.register_buffer("scale", torch.ones(()))
@@ -82,11 +82,6 @@ class LatentModel(nn.Module):
         ``noise (B, noise_dim)`` is the standard normal sample behind it.
         """
         raise NotImplementedError
-
-    @property
-    def noise_dim(self) -> int:
-        """Standard normal numbers behind one sample of all that the encoder infers."""
-        return self.latent_dim
 
     def log_weight(self, x: Tensor, noise: Tensor) -> Tensor:
         """Log of ``p(x, z) / q(z | x)`` (B,) at one such sample, ``noise (B, noise_dim)``."""
@@ -144,9 +139,9 @@ class LatentModel(nn.Module):
         """
         raise NotImplementedError
 
-    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
-        """`expected` patterns as strong as true ones, for noise to be drawn on."""
-        return self.expected(z, theta, mirrored)
+    def typical(self, seen: Inference) -> Tensor:
+        """Patterns that codes are decoded to, as strong as true ones, for noise to be drawn on."""
+        return self.expected(seen.z, seen.angle.nan_to_num(), seen.mirrored)
 
     def latent_summary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior means (n, d) and mean KL divergence per latent (d,) of ``x (n, R, A)``."""
@@ -174,10 +169,10 @@ class LatentModel(nn.Module):
         Stat. Assoc. 120, 2025). So widths are held against errors where no truth is known.
         ``noise (k, B, R, A)`` is drawn k times.
         """
-        both = [[self.infer(half) for half in (x + one, x - one)] for one in noise]
-        angles = torch.stack([torch.stack([half.angle for half in pair]) for pair in both], dim=1)
-        std = torch.stack([torch.stack([half.angle_std for half in pair]) for pair in both], dim=1)
-        return angles, math.sqrt(2) * std
+        both = torch.stack([x + noise, x - noise])
+        seen = self.infer(both.flatten(0, 2))
+        angle, std = (part.view(both.shape[:3]) for part in (seen.angle, seen.angle_std))
+        return angle, math.sqrt(2) * std
 
     def measure_fixed(self, x: Tensor) -> None:
         """Set what weak patterns have in common on the detector, from a scan's ``x (n, R, A)``.

@@ -51,35 +51,20 @@ class CoordinateRRVAE(LatentModel):
     offset: Tensor
 
     def __init__(
-        self,
-        latent_dim: int,
-        weight: Tensor,
-        dof: Tensor,
-        angle_prior: float = 0.1,
-        noise: NoiseKind = "learned",
+        self, latent_dim: int, weight: Tensor, dof: Tensor, angle_prior: float, noise: NoiseKind
     ) -> None:
         super().__init__(latent_dim, weight, dof, torch.ones(()))
-        self.angle_prior, self.noise = angle_prior, noise
+        self.angle_prior, self.noise, self.noise_dim = angle_prior, noise, 1 + latent_dim
         self.encoder: CoordinateEncoder = CoordinateEncoder(weight.numel(), latent_dim)
         self.decoder: CoordinateDecoder = CoordinateDecoder(latent_dim)
         self.background = nn.Parameter(torch.zeros(weight.shape))
         self.register_buffer("offset", torch.zeros(()))
 
     @property
-    def noise_dim(self) -> int:
-        """Standard normal numbers behind one sample of turn and z."""
-        return 1 + self.latent_dim
-
-    @property
     def points(self) -> Tensor:
         """Pixels (n * n, 2), row and column from -1 to 1 at the middles of the outermost."""
-        rows, cols = (torch.linspace(-1, 1, n, device=self.weight.device) for n in self.shape)
-        return torch.cartesian_prod(rows, cols)
-
-    @property
-    def shape(self) -> torch.Size:
-        """``(n, n)``."""
-        return self.weight.shape
+        side = torch.linspace(-1, 1, len(self.weight), device=self.weight.device)
+        return torch.cartesian_prod(side, side)
 
     @torch.no_grad()
     def initialise(self, patterns: Tensor, background: Background) -> None:
@@ -118,7 +103,7 @@ class CoordinateRRVAE(LatentModel):
 
     def _ring_mean(self, pattern: Tensor) -> Tensor:
         """Pattern (n, n) with each pixel the mean of its ring, one pixel wide."""
-        pitch = 2 / (self.shape[0] - 1)
+        pitch = 2 / (len(self.weight) - 1)
         ring = (self.points.norm(dim=-1) / pitch).round().long()
         weight = self.weight.flatten()
         total = torch.bincount(ring, weights=weight * pattern.flatten())
@@ -127,19 +112,19 @@ class CoordinateRRVAE(LatentModel):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of z, each (B, d), from ``x (B, n, n)``."""
         mean, log_std = self._posterior(x)
-        return mean[:, 1:] * self.kept, 2 * log_std[:, 1:] * self.kept
+        return mean[:, 1:], 2 * log_std[:, 1:]
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of the turn and of z, each (B, 1 + d)."""
         signal = (x - self.background - self.offset) / self.scale
         mean, log_std = self.encoder((signal * self.weight.ceil()).flatten(1))
-        return mean, log_std
+        kept = nn.functional.pad(self.kept, (1, 0), value=1.0)
+        return mean * kept, log_std * kept
 
     def decode(self, z: Tensor, theta: Tensor) -> Tensor:
         """Patterns (B, n, n), background apart, of latents (B, d) at the turns theta (B,)."""
         decoded: Tensor = self.decoder(turned_back(self.points, theta), z)
-        patterns: Tensor = self.scale * decoded.unflatten(-1, self.shape) + self.offset
-        return patterns
+        return self.scale * decoded.unflatten(-1, self.weight.shape) + self.offset
 
     def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:  # noqa: ARG002, it knows no mirror
         """Stabilised patterns (B, n, n) of latents (B, d) at the turns theta (B,)."""
@@ -149,7 +134,7 @@ class CoordinateRRVAE(LatentModel):
     def _explained(self, x: Tensor) -> Tensor:
         """Decoded patterns of ``x (B, n, n)`` at their turns, background apart."""
         mean, _ = self._posterior(x)
-        return self.expected(mean[:, 1:] * self.kept, mean[:, 0]) - self.background
+        return self.expected(mean[:, 1:], mean[:, 0]) - self.background
 
     def squared_residual(self, x: Tensor, explained: Tensor) -> Tensor:
         """Weighted squared residual (B,)."""
@@ -162,13 +147,10 @@ class CoordinateRRVAE(LatentModel):
         posterior costs is taken off the log-likelihood.
         """
         mean, log_std = self._posterior(x)
-        kept = nn.functional.pad(self.kept, (1, 0), value=1.0)
-        sample = (mean + log_std.exp() * noise) * kept
-        log_likelihood = self.log_likelihood(x, sample)
+        log_likelihood = self.log_likelihood(x, mean + log_std.exp() * noise)
         log_width = log_std[:, 0] - math.log(self.angle_prior)
         turn_cost = 0.5 * (2 * log_width).exp() - log_width - 0.5
-        kl = kl_divergence(mean[:, 1:] * self.kept, 2 * log_std[:, 1:] * self.kept)
-        return log_likelihood - turn_cost, kl
+        return log_likelihood - turn_cost, kl_divergence(mean[:, 1:], 2 * log_std[:, 1:])
 
     def log_weight(self, x: Tensor, noise: Tensor) -> Tensor:
         """Log of ``p(x, theta, z) / q(theta, z | x)`` (B,) at one sample of turn and z."""
@@ -179,12 +161,11 @@ class CoordinateRRVAE(LatentModel):
         offset = (sample[:, :1] - mean[:, :1]) / self.angle_prior
         prior = -0.5 * torch.cat([offset, sample[:, 1:]], dim=-1).square()
         prior_over_posterior = (prior - posterior).sum(dim=-1) - math.log(self.angle_prior)
-        kept = nn.functional.pad(self.kept, (1, 0), value=1.0)
-        return self.log_likelihood(x, sample * kept) + prior_over_posterior
+        return self.log_likelihood(x, sample) + prior_over_posterior
 
     def log_likelihood(self, x: Tensor, sample: Tensor) -> Tensor:
         """``log p(x | theta, z)`` (B,) of ``sample (B, 1 + d)``; in training, tracks the noise."""
-        squared = self.squared_residual(x, self.decode(sample[:, 1:], sample[:, 0]))
+        squared = self.squared_residual(x, self.decode(sample[:, 1:] * self.kept, sample[:, 0]))
         if self.training and self.noise == "learned":
             with torch.no_grad():
                 variance = (squared.mean() / self.dof.sum()).clamp(min=self._floor())
@@ -202,21 +183,15 @@ class CoordinateRRVAE(LatentModel):
     def infer(self, x: Tensor) -> Inference:
         """Codes of ``x (B, n, n)``; the turn and its width are the encoder's."""
         mean, log_std = self._posterior(x)
-        z, theta = mean[:, 1:] * self.kept, mean[:, 0]
+        z, theta = mean[:, 1:], mean[:, 0]
         residual = (x - self.expected(z, theta)) / self.noise_variance.sqrt()
         error = ((self.weight * residual.square()).sum(dim=(1, 2)) / self.dof.sum()).sqrt()
         folds, reliability = self._fold(z, theta, self.weight * residual)
         undefined, widest = folds == 0, math.pi / math.sqrt(3)
         std = (log_std[:, 0].exp() * self.angle_spread).clamp(max=widest)
-        return Inference(
-            z,
-            self.z_std(2 * log_std[:, 1:] * self.kept),
-            torch.where(undefined, math.nan, torch.remainder(theta, 2 * math.pi)),
-            torch.where(undefined, widest, std),
-            folds,
-            error,
-            reliability,
-        )
+        std, z_std = std.masked_fill(undefined, widest), self.z_std(2 * log_std[:, 1:])
+        theta = torch.remainder(theta, 2 * math.pi).masked_fill(undefined, math.nan)
+        return Inference(z, z_std, theta, std, folds, error, reliability)
 
     def _fold(self, z: Tensor, theta: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Rotational order (B,) of decoded patterns as far as the data bear it out.
@@ -228,7 +203,7 @@ class CoordinateRRVAE(LatentModel):
         phi = torch.arange(ANGLES, device=z.device) * (2 * math.pi / ANGLES)
         rings = torch.stack([torch.outer(radius, phi.cos()), torch.outer(radius, phi.sin())], -1)
         # A sum over points stands for one over so many pixels each.
-        pixels = (2 * math.pi / ANGLES / RINGS) * radius * (self.shape[0] / 2) ** 2
+        pixels = (2 * math.pi / ANGLES / RINGS) * radius * (len(self.weight) / 2) ** 2
         points, size = rings.flatten(0, 1), pixels.sqrt()[:, None]
         parts = [self.decoder(points.expand(len(b), -1, -1), b) for b in z.split(CHUNK)]
         decoded = torch.cat(parts).unflatten(-1, rings.shape[:2]) * self.scale
@@ -238,7 +213,7 @@ class CoordinateRRVAE(LatentModel):
         where = rings.flip(-1).expand(len(z), -1, -1, -1)
         left = nn.functional.grid_sample(residual[:, None], where, align_corners=True)[:, 0]
         harmonics = harmonics[..., :-1]
-        gain = evidence.gain_by_order(size * left, harmonics, theta, torch.ones_like(left[0]))
+        gain = evidence.gain_by_order(size * left, harmonics, theta)
         _, breaks, _ = angle.symmetries(harmonics.shape[-1], theta.dtype, theta.device)
         # At s times the strength decoded, orders gain 2 s overlap - s^2 promised; at the best s:
         power = angle.power(harmonics)
@@ -266,5 +241,4 @@ def turned_back(points: Tensor, theta: Tensor) -> Tensor:
     cos, sin = theta.cos(), theta.sin()
     # Rows of the matrix that takes (row, col) from the row axis towards the column axis by -theta.
     matrix = torch.stack([cos, -sin, sin, cos], dim=-1).unflatten(-1, (2, 2))
-    turned: Tensor = points @ matrix
-    return turned
+    return points @ matrix

@@ -19,7 +19,7 @@ WEAK, STRONGEST, FEWEST = 0.1, 0.98, 8
 SHARE = 0.5
 
 
-def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Tensor) -> Tensor:
+def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor) -> Tensor:
     """What each order adds to the log-likelihood at the best turn, (B, M).
 
     Parameters
@@ -29,13 +29,10 @@ def gain_by_order(residual: Tensor, harmonics: Tensor, theta: Tensor, weight: Te
     harmonics : complex Tensor, shape (B, R, M)
         Decoded pattern at turn zero.
     theta : Tensor, shape (B,)
-    weight : Tensor, shape (R, A)
-        Share that the mask leaves of each bin. Products of two orders under it are left out.
     """
-    spectrum = torch.fft.rfft(weight * residual, norm="ortho")[..., : harmonics.shape[-1]]
+    spectrum = torch.fft.rfft(residual, norm="ortho")[..., : harmonics.shape[-1]]
     overlap = angle.shifted((spectrum * harmonics.conj()).sum(dim=-2), theta).real
-    kept = weight.mean(dim=-1, keepdim=True).sqrt()
-    return 2 * overlap + angle.power(kept * harmonics)
+    return 2 * overlap + angle.power(harmonics)
 
 
 def kept_share(harmonics: Tensor, variance: Tensor, noise: Tensor, exponent: float = 1.0) -> Tensor:

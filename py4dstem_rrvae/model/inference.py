@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Inference:
+class Inference(NamedTuple):
     """What the model says of B patterns; d latents.
 
     Attributes

@@ -8,7 +8,6 @@ ring. By Parseval's theorem the log-density is a trigonometric polynomial in the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,23 +15,13 @@ from torch import Tensor, nn
 from . import angle
 
 
-@dataclass(frozen=True, eq=False)
-class Coverage:
-    """What is seen of each bin, and which rings are seen all round."""
-
-    weight: Tensor  # share (R, A) of each bin that the detector covers and a mask leaves
-    whole: Tensor  # 1 for rings (R,) of which every bin is seen as a whole, else 0
-    partial: Tensor  # the other rings, int64 (P,)
-
-    @classmethod
-    def of(cls, weight: Tensor) -> Coverage:
-        """Of the shares (R, A)."""
-        whole = (weight >= 1).all(dim=-1)
-        return cls(weight, whole.to(weight.dtype), torch.nonzero(~whole)[:, 0])
+def partly_seen(weight: Tensor) -> Tensor:
+    """Rings (P,) of which a bin is not seen as a whole, by the shares (R, A) that are seen."""
+    return torch.nonzero((weight < 1).any(dim=-1))[:, 0]
 
 
 def log_density(
-    signal: Tensor, harmonics: Tensor, precision: Tensor, coverage: Coverage
+    signal: Tensor, harmonics: Tensor, precision: Tensor, weight: Tensor, partial: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Weighted squared residual of turned patterns, times -1/2, as a function of their turn.
 
@@ -46,8 +35,10 @@ def log_density(
         D at turn zero.
     precision : Tensor, shape (R,)
         One over the noise variance of each ring.
-    coverage
-        What is seen of each bin.
+    weight : Tensor, shape (R, A)
+        Share that is seen of each bin.
+    partial : Tensor of int64
+        The rings that are `partly_seen`.
 
     Returns
     -------
@@ -56,25 +47,21 @@ def log_density(
         Of f, in the sense of `angle`: the log-density is ``constant + f(theta)``.
     """
     k, scaled = harmonics.shape[-1], precision[:, None]
-    share = scaled * coverage.weight if coverage.partial.numel() else scaled
-    weighted = share * signal
+    weighted = scaled * weight * signal
     spectrum = torch.fft.rfft(weighted)[..., :k]
     constant = -0.5 * (weighted * signal).sum(dim=(1, 2))
     # In the sum over the bins an order above 0 stands for two.
     _, count = angle.orders(k, signal.dtype, signal.device)
-    squares_of = 0.5 * scaled * coverage.whole[:, None] * count
+    squares_of = 0.5 * scaled.index_fill(0, partial, 0) * count
     # Of real and imaginary parts alike; over flat rows, sums are three times as fast.
     both = squares_of[..., None].expand(-1, -1, 2).flatten()
     squares = torch.view_as_real(harmonics).flatten(-3).square() @ both
     correlation = (spectrum * harmonics.conj()).sum(dim=-2)
     correlation = correlation / math.sqrt(signal.shape[-1])  # orthonormal, at least cost
-    if not coverage.partial.numel():
+    if not partial.numel():
         return constant - squares, nn.functional.pad(correlation, (0, 1))
-    partial = harmonics.index_select(-2, coverage.partial)
-    energy = _energy_under_mask(
-        scaled.index_select(0, coverage.partial).sqrt() * partial,
-        coverage.weight.index_select(0, coverage.partial),
-    )
+    part = scaled.index_select(0, partial).sqrt() * harmonics.index_select(-2, partial)
+    energy = _energy_under_mask(part, weight.index_select(0, partial))
     missing = energy.shape[-1] - k
     return constant - squares, nn.functional.pad(correlation, (0, missing)) - 0.5 * energy
 
@@ -86,8 +73,7 @@ def _energy_under_mask(harmonics: Tensor, weight: Tensor) -> Tensor:
     decoded = torch.fft.irfft(harmonics, n=2 * n, norm="forward") / math.sqrt(n)
     squared = torch.fft.rfft(decoded.square(), norm="forward")
     window = torch.fft.fft(weight).repeat(1, 2)[:, : n + 1]
-    coefficients: Tensor = (squared.conj() * window).sum(dim=-2)
-    return coefficients
+    return (squared.conj() * window).sum(dim=-2)
 
 
 def drift(harmonics: Tensor, change: Tensor, variance: Tensor) -> Tensor:

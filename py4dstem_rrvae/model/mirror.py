@@ -10,31 +10,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import angle
 from .rrvae import PolarRRVAE
-
-
-def mirror_image(polar: Tensor) -> Tensor:
-    """``polar (..., A)`` mirrored about the row axis: reversed about bin 0."""
-    return polar.flip(-1).roll(1, -1)
-
-
-class BothHands(nn.Module):
-    """Features of patterns and of their mirror images, one after the other.
-
-    What then pools over the angle cannot tell the two apart.
-    """
-
-    def __init__(self, features: nn.Module) -> None:
-        super().__init__()
-        self.features = features
-
-    def forward(self, polar: Tensor, first_bin: int = 0) -> Tensor:
-        """``polar (B, R, A)`` to (B, 32, C)."""
-        hands = [self.features(hand, first_bin) for hand in (polar, mirror_image(polar))]
-        return torch.cat(hands, dim=1)
 
 
 class MirrorRRVAE(PolarRRVAE):
@@ -47,9 +26,7 @@ class MirrorRRVAE(PolarRRVAE):
     of the decoded pattern. Parameters as `PolarRRVAE`.
     """
 
-    def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True) -> None:
-        super().__init__(latent_dim, weight, dof, counts)
-        self.encoder.features = BothHands(self.encoder.features)
+    both_hands = True
 
     def _log_evidence(self, x: Tensor, harmonics: Tensor) -> Tensor:
         """Log-likelihood of either hand, less its normalisation, (2, B); the mirrored one last."""

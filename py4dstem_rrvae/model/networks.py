@@ -29,6 +29,11 @@ def _around(device: torch.device) -> Tensor:
         return torch.stack([sectors - 1, sectors, sectors + 1], dim=-1).flatten() % SECTORS
 
 
+def mirror_image(polar: Tensor) -> Tensor:
+    """``polar (..., A)`` mirrored about the row axis: reversed about bin 0."""
+    return polar.flip(-1).roll(1, -1)
+
+
 class AngularFeatures(nn.Module):
     """Two circular convolutions along the angle, with the radii as channels.
 
@@ -79,27 +84,30 @@ class PolarEncoder(nn.Module):
         Width of the hidden layers.
     """
 
-    def __init__(self, n_radial: int, latent_dim: int, channels: int = 32) -> None:
+    def __init__(
+        self, n_radial: int, latent_dim: int, both_hands: bool, channels: int = 32
+    ) -> None:
         super().__init__()
-        self.features: nn.Module = AngularFeatures(n_radial, channels)
+        self.both_hands, self.features = both_hands, AngularFeatures(n_radial, channels)
         self.hidden = nn.Sequential(nn.Linear(2 * channels + n_radial, 2 * channels), nn.SiLU())
         self.output = nn.Linear(2 * channels, 2 * latent_dim)
         self._first_bin = 0
 
     def forward(self, polar: Tensor) -> tuple[Tensor, Tensor]:
         """``polar (B, R, A)`` to mean and log-variance, each (B, d)."""
-        mean, log_variance = self.output(self.summary(polar)).chunk(2, dim=-1)
-        return mean, log_variance
+        return self.output(self.summary(polar)).chunk(2, dim=-1)
 
     def summary(self, polar: Tensor) -> Tensor:
         """What `output` is linear in, (B, 2 channels)."""
         if self.training:
             self._first_bin = (self._first_bin + 1) % (polar.shape[-1] // SECTORS)
-        features = self.features(polar, self._first_bin if self.training else 0)
+        first_bin = self._first_bin if self.training else 0
+        features = self.features(polar, first_bin)
+        if self.both_hands:
+            features = torch.cat([features, self.features(mirror_image(polar), first_bin)], dim=1)
         sums = polar.sum(dim=-1) * polar.shape[-1] ** -0.5
         pooled = torch.cat([features.mean(dim=1), features.amax(dim=1), sums], dim=-1)
-        summary: Tensor = self.hidden(pooled)
-        return summary
+        return self.hidden(pooled)
 
 
 class PolarDecoder(nn.Module):
@@ -163,9 +171,8 @@ class CoordinateEncoder(nn.Module):
 
     def __init__(self, n_pixels: int, latent_dim: int, hidden: int = 128) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(n_pixels, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh()
-        )
+        first, second = nn.Linear(n_pixels, hidden), nn.Linear(hidden, hidden)
+        self.layers = nn.Sequential(first, nn.Tanh(), second, nn.Tanh())
         self.mean = nn.Linear(hidden, 1 + latent_dim)
         self.log_std = nn.Linear(hidden, 1 + latent_dim)
 
@@ -192,14 +199,8 @@ class CoordinateDecoder(nn.Module):
         super().__init__()
         self.position = nn.Linear(2, hidden)
         self.latent = nn.Linear(latent_dim, hidden, bias=False)
-        self.layers = nn.Sequential(
-            nn.Tanh(),
-            nn.Linear(hidden, hidden),
-            nn.Tanh(),
-            nn.Linear(hidden, hidden),
-            nn.Tanh(),
-            nn.Linear(hidden, 1),
-        )
+        first, second, last = (nn.Linear(hidden, n) for n in (hidden, hidden, 1))
+        self.layers = nn.Sequential(nn.Tanh(), first, nn.Tanh(), second, nn.Tanh(), last)
 
     def forward(self, points: Tensor, z: Tensor) -> Tensor:
         """Intensities (B, P) at ``points (B, P, 2)`` of latents ``z (B, d)``."""

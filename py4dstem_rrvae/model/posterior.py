@@ -7,13 +7,10 @@ value: few counts lie in the dark parts of a ring, and say the more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from .likelihood import Coverage
 
 # A bin is expected to hold at least this share of its ring's mean. Decoders overshoot below zero.
 DARKEST = 0.05
@@ -21,26 +18,8 @@ DARKEST = 0.05
 FINER = 2
 
 
-@dataclass(frozen=True, eq=False)
-class Counting:
-    """Noise of scaled bins."""
-
-    variance: Tensor  # of a bin that is as bright as the mean of its ring, (R,)
-    level: Tensor | None  # that mean (R, 1); None where all bins of a ring have one variance
-
-    def expected(self, pattern: Tensor) -> Tensor:
-        """``pattern (..., R, A)`` where it is bright enough to be counted."""
-        return pattern if self.level is None else torch.maximum(pattern, DARKEST * self.level)
-
-    def relative(self, pattern: Tensor) -> Tensor:
-        """Variance of each bin (..., R, A) of an expected pattern, over that of its ring."""
-        if self.level is None:
-            return torch.ones_like(pattern)
-        return (self.expected(pattern) / self.level).clamp(max=1 / DARKEST)
-
-
 def log_density(
-    x: Tensor, background: Tensor, harmonics: Tensor, counting: Counting, coverage: Coverage
+    x: Tensor, background: Tensor, harmonics: Tensor, share: Tensor, level: Tensor, partial: Tensor
 ) -> Tensor:
     """Log-likelihood of counts as a function of the turn, coefficients (B, M + 1).
 
@@ -54,26 +33,26 @@ def log_density(
     background : Tensor, shape (R, A)
     harmonics : complex Tensor, shape (B, R, M)
         Decoded patterns at turn zero.
-    counting
-        Of the bins, with their level.
-    coverage
-        What is seen of each bin.
+    share : Tensor, shape (R, A)
+        Share that is seen of each bin, times level, over the variance of a bin of that level.
+    level : Tensor, shape (R, 1)
+        Mean of each ring.
+    partial : Tensor of int64
+        As of `likelihood.partly_seen`.
     """
-    assert counting.level is not None
     n = x.shape[-1]
     around = background.mean(dim=-1, keepdim=True)
-    share = coverage.weight * counting.level / counting.variance[:, None]
     # A logarithm has higher orders than its argument; on the bins alone they would pass for lower
     # ones, and break the symmetry of the pattern.
     fine = FINER * n
     decoded = torch.fft.irfft(harmonics, n=fine, norm="forward") / n**0.5 + around
-    of_log = torch.fft.rfft(counting.expected(decoded).log_()) / FINER
+    of_log = torch.fft.rfft(torch.maximum(decoded, DARKEST * level).log_()) / FINER
     seen = torch.fft.rfft(share * (x - (background - around)))
     k = harmonics.shape[-1]
     correlation = (seen[..., :k] * of_log[..., :k].conj()).sum(dim=-2) / n
-    if coverage.partial.numel():
-        partly = torch.fft.rfft(share)[coverage.partial, :k] / n**0.5
-        correlation = correlation - (harmonics[:, coverage.partial].conj() * partly).sum(dim=-2)
+    if partial.numel():
+        partly = torch.fft.rfft(share)[partial, :k] / n**0.5
+        correlation = correlation - (harmonics[:, partial].conj() * partly).sum(dim=-2)
     return torch.nn.functional.pad(correlation, (0, 1))
 
 

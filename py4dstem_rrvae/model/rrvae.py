@@ -19,9 +19,8 @@ from ..detector.intensity import FEW_ELECTRONS
 from . import angle, evidence, likelihood, posterior
 from .base import NOISE_MOMENTUM, Background, LatentModel, kl_divergence
 from .inference import Inference
-from .likelihood import Coverage
 from .networks import PolarDecoder, PolarEncoder
-from .posterior import Counting, Fit
+from .posterior import Fit
 from .widths import log_variance_layer
 
 # Smallest noise variance of a ring, as a share of the largest.
@@ -46,13 +45,12 @@ class PolarRRVAE(LatentModel):
         proportional to its mean; else all bins of a ring have one variance.
     """
 
-    small_steps = True
+    small_steps, both_hands = True, False
     fixed: Tensor
     learned_noise: Tensor
     width_range: Tensor
     level: Tensor
     counted_noise: Tensor
-    whole: Tensor
     partial: Tensor
 
     def __init__(self, latent_dim: int, weight: Tensor, dof: Tensor, counts: bool = True) -> None:
@@ -60,7 +58,7 @@ class PolarRRVAE(LatentModel):
         super().__init__(latent_dim, weight, dof, torch.ones(n_radial))
         self.counts, self.n_angular = counts, n_angular
         self.least_breaking = 0.0
-        self.encoder: PolarEncoder = PolarEncoder(n_radial, latent_dim)
+        self.encoder: PolarEncoder = PolarEncoder(n_radial, latent_dim, self.both_hands)
         # Strictly below the Nyquist order, where a sub-bin turn is still well defined.
         self.decoder: PolarDecoder = PolarDecoder(latent_dim, n_radial, n_angular // 2 - 1)
         self.register_buffer("background", torch.zeros(n_radial, n_angular))
@@ -70,20 +68,12 @@ class PolarRRVAE(LatentModel):
         self.register_buffer("learned_noise", torch.zeros(()))
         everything = torch.tensor([-math.inf, math.inf])
         self.register_buffer("width_range", everything[:, None].repeat(1, latent_dim))
-        coverage = Coverage.of(weight)
-        self.register_buffer("whole", coverage.whole, persistent=False)
-        self.register_buffer("partial", coverage.partial, persistent=False)
-
-    @property
-    def coverage(self) -> Coverage:
-        """What is seen of each bin."""
-        return Coverage(self.weight, self.whole, self.partial)
+        self.register_buffer("partial", likelihood.partly_seen(weight), persistent=False)
 
     def set_weight(self, weight: Tensor, dof: Tensor) -> None:
         """Take the mask of another detector: see the constructor."""
         super().set_weight(weight, dof)
-        coverage = Coverage.of(self.weight)
-        self.whole, self.partial = coverage.whole, coverage.partial
+        self.partial = likelihood.partly_seen(self.weight)
 
     def know_counts(self, electrons: Tensor) -> None:
         """Take the mean electrons per bin (R,) of each ring, by whose root the bins are scaled."""
@@ -97,10 +87,6 @@ class PolarRRVAE(LatentModel):
         share = self.dof * self.level
         counted = (share * self.counted_noise).sum().clamp(min=1e-12)
         return ((share * self.noise_variance).sum() / counted).item()
-
-    @property
-    def _masked(self) -> bool:
-        return self.partial.numel() > 0
 
     @torch.no_grad()
     def initialise(self, patterns: Tensor, background: Background) -> None:
@@ -123,8 +109,6 @@ class PolarRRVAE(LatentModel):
         if background in ("auto", "radial"):
             # The rings that the decoder's patterns are added to are those of the scan trained on.
             self.background.copy_(stored)
-        # Scaled-down orders would leave the rest of the patterns to the noise.
-        self.learned_noise.zero_()
         self.measure_noise(patterns)
         self.measure_fixed(patterns)
 
@@ -132,11 +116,9 @@ class PolarRRVAE(LatentModel):
         mean = patterns.mean(dim=0)
         ring = ring_mean(mean, self.weight)
         self.level.copy_(ring.clamp(min=LEAST_LEVEL * ring.max()))
-        if start is None:
-            self.background.zero_()
-            return
-        begun = mean if start == "mean" else ring[:, None]
-        self.background.copy_(torch.where(self.weight > 0, begun, ring[:, None]))
+        self.background.copy_(0 * ring[:, None] if start is None else ring[:, None])
+        if start == "mean":
+            self.background.copy_(torch.where(self.weight > 0, mean, self.background))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of z, each (B, d), from ``x (B, R, A)``."""
@@ -150,7 +132,7 @@ class PolarRRVAE(LatentModel):
         detector tells how a pattern is turned.
         """
         signal = (x - self.background) / self.scale
-        if not self._masked:
+        if not len(self.partial):
             return signal
         return torch.lerp(ring_mean(signal, self.weight)[..., None], signal, self.weight)
 
@@ -183,28 +165,27 @@ class PolarRRVAE(LatentModel):
     def polar(self, harmonics: Tensor, theta: Tensor) -> Tensor:
         """Patterns (B, R, A), background apart, of `harmonics` (B, R, M) turned by theta (B,)."""
         shifted = angle.shifted(harmonics, -theta[:, None])
-        turned: Tensor = torch.fft.irfft(shifted, n=self.n_angular, norm="ortho")
-        return turned
+        return torch.fft.irfft(shifted, n=self.n_angular, norm="ortho")
 
     def log_density(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
         """``log p(x | D, theta)`` as a function of the turn, less its normalisation.
 
         Constant (B,) and coefficients (B, K), as `likelihood.log_density` returns them.
         """
-        precision = 1 / self.noise_variance
-        return likelihood.log_density(x - self.background, harmonics, precision, self.coverage)
+        signal, precision = x - self.background, 1 / self.noise_variance
+        return likelihood.log_density(signal, harmonics, precision, self.weight, self.partial)
 
     def expected(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """Stabilised patterns (B, R, A) of latents (B, d) at the turns theta (B,)."""
         return self._whole(self.decode(z), theta, mirrored)
 
-    def typical(self, z: Tensor, theta: Tensor, mirrored: Tensor | None = None) -> Tensor:
-        """`expected` patterns whose orders have the power of the true ones.
+    def typical(self, seen: Inference) -> Tensor:
+        """Decoded patterns whose orders have the power of the true ones.
 
         Redrawn on those that the turn is found with, weaker ones, angles err by up to a sixth more
         than measured ones.
         """
-        return self._whole(self.decode(z, 0.5), theta, mirrored)
+        return self._whole(self.decode(seen.z, 0.5), seen.angle.nan_to_num(), seen.mirrored)
 
     def _whole(self, harmonics: Tensor, theta: Tensor, mirrored: Tensor | None) -> Tensor:
         if mirrored is not None:
@@ -222,7 +203,7 @@ class PolarRRVAE(LatentModel):
             return constant + angle.log_mean_exp(turned)[0]
         # Of turns that explain a symmetric pattern alike, training would else take those that turn
         # the same sector beyond the detector's edge, where decoded patterns are arbitrary.
-        sway = self.sway if self._masked else 0.0
+        sway = self.sway if len(self.partial) else 0.0
         marginal, theta = angle.log_mean_exp(angle.swayed(turned, sway) if sway else turned)
         self._track_noise(constant + angle.at_zero(angle.shifted(turned, theta)))
         return constant + marginal
@@ -249,6 +230,7 @@ class PolarRRVAE(LatentModel):
         few counts scatter less, show here. In these units the same patterns then tell how much of
         the decoded orders is noise that was learned.
         """
+        # Scaled-down orders would leave the rest of the patterns to the noise.
         self.learned_noise.zero_()
         squared = torch.cat([self.fit(b).squared for b in x.split(512)])
         variance = squared.mean(dim=0) / self.dof.clamp(min=1e-9)
@@ -282,15 +264,13 @@ class PolarRRVAE(LatentModel):
         squared = (self.weight * residual.square()).sum(dim=-1)
         return Fit(z, log_variance, harmonics, theta, turned, residual, squared, handedness)
 
-    @property
-    def _counting(self) -> Counting:
-        return Counting(self.noise_variance, self.level[:, None] if self.counts else None)
-
     def turn_density(self, x: Tensor, harmonics: Tensor) -> Tensor:
         """Log-likelihood of the turn, coefficients (B, K), by counting noise where it is known."""
         if not self.counts:
             return self.log_density(x, harmonics)[1]
-        return posterior.log_density(x, self.background, harmonics, self._counting, self.coverage)
+        level = self.level[:, None]
+        share = self.weight * level / self.noise_variance[:, None]
+        return posterior.log_density(x, self.background, harmonics, share, level, self.partial)
 
     def turn_evidence(self, x: Tensor, harmonics: Tensor) -> Tensor:
         """Log-likelihood (B,), marginal over the turn, up to what no `harmonics` change."""
@@ -298,11 +278,7 @@ class PolarRRVAE(LatentModel):
             return PolarRRVAE._log_marginal(self, x, harmonics)
         return angle.log_mean_exp(self.turn_density(x, harmonics))[0]
 
-    def _choose_hand(
-        self,
-        x: Tensor,  # noqa: ARG002, asked where there are two hands
-        harmonics: Tensor,
-    ) -> tuple[Tensor, Tensor | None]:
+    def _choose_hand(self, x: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002, asked where there are two hands
         """Harmonics (B, R, M) of the more probable hand, and `Inference.handedness`."""
         return harmonics, None
 
@@ -322,7 +298,7 @@ class PolarRRVAE(LatentModel):
 
     def _drift(self, harmonics: Tensor, change: Tensor) -> Tensor:
         """Cost (B,) of a decoder that turns its pattern by `change` in a step of `DRIFT_STEP`."""
-        if self._masked:
+        if len(self.partial):
             # What is decoded where nothing is seen is arbitrary, and may be large.
             seen = self.weight.mean(dim=-1, keepdim=True).sqrt()
             harmonics, change = seen * harmonics, seen * change
@@ -346,7 +322,7 @@ class PolarRRVAE(LatentModel):
         relative = fit.harmonics * (1 / sigma)
         level = relative[..., 0].real / math.sqrt(self.n_angular)
         fixed = self.fixed + self.background.mean(dim=-1, keepdim=True)
-        squared = (self.weight * (fit.residual / sigma).square()).sum(dim=(1, 2))
+        squared = (fit.squared / self.noise_variance).sum(dim=-1)
         over_round, over_fixed = (
             evidence.gain_over_fixed((x - still) / sigma, level, self.weight, squared)
             for still in (self.background, fixed)
@@ -356,7 +332,7 @@ class PolarRRVAE(LatentModel):
         folds = angle.fold(values, seen * relative, self.learned_noise, self.least_breaking)
         folds = torch.where(evidence.undirected(over_round, over_fixed), 0, folds)
         theta, std = angle.posterior(values, folds, fit.theta)
-        error = ((fit.squared / self.noise_variance).sum(dim=-1) / self.dof.sum()).sqrt()
+        error = (squared / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
         # Quasi-likelihood (R. W. M. Wedderburn, Biometrika 61, 1974): what the model lacks of a
         # pattern is taken for noise.

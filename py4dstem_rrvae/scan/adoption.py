@@ -134,6 +134,7 @@ def refit(model: LatentModel, drawn: Drawn, fitted: Fitted, background: Backgrou
         )
     check_variety(binned)
     dose = binned.sum(dim=(1, 2)).mean().item()
-    intensity = fitted.intensity.times(dose / fitted.dose)
+    scale = fitted.intensity.scale * (dose / fitted.dose)
+    intensity = replace(fitted.intensity, scale=scale)
     model.adopt_scan(intensity(binned), background)
     return intensity

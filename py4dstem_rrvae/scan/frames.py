@@ -202,7 +202,7 @@ class Frames:
     def located(self, patterns: NDArray[Any]) -> Frames:
         """Frames with the centre estimated from some of their ``patterns (n, H, W)``."""
         mean = patterns.mean(axis=0, dtype=float)
-        return replace(self, center=estimate_center(mean, self.mask, self.matrix))
+        return replace(self, center=estimate_center(mean, self.mask, self.matrix)[0])
 
     def refined(self, patterns: NDArray[Any]) -> Frames:
         """Frames with a better centre than theirs, where ``patterns (n, H, W)`` bear one out.

@@ -152,7 +152,7 @@ def draw(
     if len(where) < looked_at:
         warnings.warn(LEFT_OUT.format(looked_at - len(where), looked_at), stacklevel=4)
     if sums:
-        mean = FineMean.of(reduce(add, sums)).less(dark)
+        mean = FineMean(FineMean.of(reduce(add, sums)).values - dark)
     binner = binner.knowing(mean, dark)
     binned = binner.evened(binned - binner.transform.dark, np.sort(where))
     return Drawn(frames, binner, binned, response)

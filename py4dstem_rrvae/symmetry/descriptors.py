@@ -135,7 +135,7 @@ def describe(
 
 def sharp_bins(detector: Detector, wander: float) -> PolarGrid:
     """Bins of pixels as they are, not smoothed, where a turn leaves a pattern on the detector."""
-    return replace(PolarGrid.inscribed(detector, wander), degree=0)
+    return replace(PolarGrid.within(detector.inscribed_radius(wander), detector), degree=0)
 
 
 class Scorer:

@@ -8,10 +8,8 @@ nearly has a symmetry, the angle then takes one of few values, and its map looks
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ..model.inference import Inference
 
@@ -25,24 +23,12 @@ NEARLY = 0.3
 OTHERS = 0.1
 
 
-@dataclass(frozen=True)
-class Steps:
-    """What nearly keeps the patterns.
+def angle_steps(parts: Sequence[Inference]) -> tuple[int, float] | None:
+    """Symmetry by whose turns angles differ, of patterns that nearly have it; else None.
 
-    Attributes
-    ----------
-    fold
-        The angles are multiples of ``2 pi / fold`` apart.
-    reliability
-        Median of the patterns that have an angle.
+    Its fold (the angles are multiples of ``2 pi / fold`` apart), and the median reliability of the
+    patterns that have an angle.
     """
-
-    fold: int
-    reliability: float
-
-
-def angle_steps(parts: Sequence[Inference]) -> Steps | None:
-    """Symmetry by whose turns angles differ, of patterns that nearly have it; else None."""
     folds, theta, reliability = (
         torch.cat([getattr(part, name) for part in parts]).cpu()
         for name in ("fold", "angle", "reliability")
@@ -59,12 +45,7 @@ def angle_steps(parts: Sequence[Inference]) -> Steps | None:
         if mean.abs() < AGREE or not bool(broken.any()):
             continue
         turns = (theta[broken] * fold - torch.angle(mean)) / (2 * torch.pi)
-        if _others(turns.round().remainder(fold)) > OTHERS:
-            return Steps(fold, float(reliability[defined].median()))
+        _, counts = turns.round().remainder(fold).unique(return_counts=True)
+        if counts.max() < (1 - OTHERS) * counts.sum():
+            return fold, float(reliability[defined].median())
     return None
-
-
-def _others(numbers: Tensor) -> float:
-    """Share that is not the most frequent one."""
-    _, counts = numbers.unique(return_counts=True)
-    return 1 - float(counts.max() / counts.sum())

@@ -14,13 +14,9 @@ from ..model.base import LatentModel
 from ..model.inference import Inference
 
 
+@torch.inference_mode()
 def angle_offset(
-    model: LatentModel,
-    stabilised: Tensor,
-    parts: Sequence[Inference],
-    intensity: Intensity,
-    grid: Grid,
-    weight: Tensor,
+    model: LatentModel, x: Tensor, parts: Sequence[Inference], intensity: Intensity, grid: Grid
 ) -> float:
     """Turn the model's zero onto the direction of the centre of mass, weighted by its size.
 
@@ -46,22 +42,12 @@ def angle_offset(
     distinct = torch.cat([p.fold for p in parts]).cpu() == 1
     if not bool(distinct.any()):
         return 0.0
-    if bool((weight == 0).any()):
-        stabilised = _completed(model, stabilised, parts, weight)
-    shift = center_of_mass(intensity.invert(stabilised), grid).cpu()
+    if bool((model.weight == 0).any()):
+        # Else the centre of mass would lean away from a beam stop.
+        expected = [model.expected(p.z, p.angle.nan_to_num(), p.mirrored) for p in parts]
+        x = torch.where(model.weight > 0, x, torch.cat(expected))
+    shift = center_of_mass(intensity.invert(x), grid).cpu()
     shift = (shift - shift.mean())[distinct]
     ahead = shift * torch.exp(-1j * theta[distinct])
     mirrored = torch.cat([p.mirrored for p in parts]).cpu()[distinct]
     return float(torch.angle(torch.where(mirrored, ahead.conj(), ahead).sum()))
-
-
-@torch.inference_mode()
-def _completed(
-    model: LatentModel, stabilised: Tensor, parts: Sequence[Inference], weight: Tensor
-) -> Tensor:
-    """Patterns with what the model expects where a mask leaves nothing.
-
-    Without it the centre of mass would lean away from a beam stop.
-    """
-    expected = [model.expected(p.z, torch.nan_to_num(p.angle), p.mirrored) for p in parts]
-    return torch.where(weight > 0, stabilised, torch.cat(expected))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -31,7 +30,7 @@ SHARP = 0.002
 # Fewer deviations than this calibrate nothing.
 FEWEST = 50
 
-Redraw = Callable[[Tensor, int], list[Tensor]]
+Redraw = Callable[[Tensor, int], Tensor]
 
 
 @torch.no_grad()
@@ -62,29 +61,23 @@ def calibrate(model: LatentModel, held_out: Tensor, redraw: Redraw) -> None:
     drawn, moves, turns = [], [], []
     for x in chosen.split(CHUNK):
         seen = model.infer(x)
-        again = drawn_anew(model, seen, redraw, draws)
-        z = model.encode(torch.cat(again))[0].unflatten(0, (draws, len(x)))
+        again = redraw(model.typical(seen), draws)
+        z = model.encode(again.flatten(0, 1))[0].unflatten(0, (draws, len(x)))
         move = (z - z.mean(dim=0)) * math.sqrt(draws / (draws - 1))
         # A width is asked of real patterns, which are not quite the model's: of both.
         moves += [move.flatten(0, 1)] * 2
-        drawn.append(torch.cat([*again, x.repeat(draws, 1, 1)]))
+        drawn.append(torch.cat([again.flatten(0, 1), x.repeat(draws, 1, 1)]))
         # A difference of draws has no part of what `redraw` blurs.
-        noise = [(one - two) / math.sqrt(2) for one, two in pairwise([*again, again[0]])]
-        turns.append(_apart(seen, *model.halves(x, torch.stack(noise))))
+        noise = (again - again.roll(-1, 0)) / math.sqrt(2)
+        turns.append(_apart(seen, *model.halves(x, noise)))
     redrawn, move, turn = torch.cat(drawn), torch.cat(moves), torch.cat(turns)
-    if len(move) >= FEWEST:
-        model.refit_widths(redrawn, move.square())
-        width = torch.cat([model.z_std(model.encode(x)[1]) for x in redrawn.split(512)])
-        relative = move.abs() / width.clamp(min=1e-12)
-        spread = torch.stack([_factor(one) for one in relative.unbind(dim=1)])
-        model.spread.copy_(torch.where(model.kept.cpu() > 0, spread, 1.0))
+    model.refit_widths(redrawn, move.square())
+    width = torch.cat([model.z_std(model.encode(x)[1]) for x in redrawn.split(512)])
+    relative = move.abs() / width.clamp(min=1e-12)
+    spread = torch.stack([_factor(one) for one in relative.unbind(dim=1)])
+    model.spread.copy_(torch.where(model.kept.cpu() > 0, spread, 1.0))
     if len(turn) >= FEWEST:
         model.angle_spread.copy_(_factor(turn))
-
-
-def drawn_anew(model: LatentModel, seen: Inference, redraw: Redraw, draws: int) -> list[Tensor]:
-    """So many draws of the patterns (n, R, A) that codes are decoded to."""
-    return redraw(model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored), draws)
 
 
 @torch.no_grad()
@@ -107,12 +100,9 @@ def widen(model: LatentModel, held_out: Tensor) -> None:
         if residual is None:
             return
         waves = waved(residual)
-        clean = model.typical(seen.z, torch.nan_to_num(seen.angle), seen.mirrored)
-        above, below = (
-            model.encode((clean + sign * waves).flatten(0, 1))[0].unflatten(0, waves.shape[:2])
-            for sign in (1, -1)
-        )
-        moves.append((0.5 * (above - below).abs() / seen.z_std.clamp(min=1e-12)).flatten(0, 1))
+        clean = model.typical(seen)
+        above, below = (model.encode((clean + w).flatten(0, 1))[0] for w in (waves, -waves))
+        moves.append(0.5 * (above - below).abs() / seen.z_std.clamp(min=1e-12).repeat(2, 1))
         turns.append(_apart(seen, *model.halves(x, waves)))
     move, turn = torch.cat(moves), torch.cat(turns)
     if len(move) >= FEWEST:
@@ -142,19 +132,11 @@ def _factor(deviation: Tensor) -> Tensor:
 
     Found in main memory: Apple's devices have no doubles.
     """
-    deviation = deviation.cpu()
-    one, two = (
-        torch.quantile(deviation, share) / reach
-        for share, reach in zip(SHARES, REACHES, strict=True)
-    )
+    deviation, shares, reaches = deviation.cpu(), torch.tensor(SHARES), torch.tensor(REACHES)
+    one, two = torch.quantile(deviation, shares) / reaches
     factors = torch.lerp(one, two, torch.linspace(0, 1, 33))
-    errors = torch.stack(
-        [
-            (deviation <= reach * factors[:, None]).double().mean(dim=1) - share
-            for share, reach in zip(SHARES, REACHES, strict=True)
-        ]
-    )
-    errors[1] *= OUTER
+    within = (deviation <= (reaches[:, None] * factors)[..., None]).double().mean(dim=-1)
+    errors = (within - shares[:, None]) * torch.tensor([[1.0], [OUTER]])
     return factors[errors.abs().amax(dim=0).argmin()].clamp(min=1e-3)
 
 
@@ -174,24 +156,24 @@ def redraw(
     transform: BinTransform,
     intensity: Intensity,
     chance: torch.Generator,
-) -> list[Tensor]:
+) -> Tensor:
     """Stabilised patterns ``clean (n, R, A)`` as the detector would count them so many times more.
 
     Where the intensity scale is not one of counts, the model's noise is added instead.
     """
     if intensity.kind not in COUNTED:
-        noise = (torch.randn(clean.shape, generator=chance).to(clean) for _ in range(draws))
-        return [clean + one * model.bin_noise() for one in noise]
+        noise = torch.randn((draws, *clean.shape), generator=chance)
+        return clean + noise.to(clean) * model.bin_noise()
     # Bins share pixels, so that noise drawn bin by bin would be too strong.
     host = sparse_device(clean.device)
     mean = transform.uneven(intensity.expected(clean, transform.dof / transform.grid.shape[1]))
     expected = transform.unfold(mean.to(host).clamp(min=0) / intensity.gain, SHARP).cpu()
     counted = (torch.poisson(expected, chance).numpy() for _ in range(draws))
     frames = (intensity.gain * one + transform.offset for one in counted)
-    return [intensity(transform(one)).to(clean.device) for one in frames]
+    return torch.stack([intensity(transform(one)) for one in frames]).to(clean.device)
 
 
 def detector_noise(clean: Tensor, draws: int, redraw: Redraw) -> Tensor:
     """So many draws (draws, R, A) of the noise of a pattern ``clean (R, A)``."""
-    drawn = torch.cat(redraw(clean[None], draws))
+    drawn = redraw(clean[None], draws)[:, 0]
     return drawn - drawn.mean(dim=0)

@@ -38,12 +38,7 @@ def schedule_of(options: Mapping[str, Any], n: int) -> Schedule:
     # Of other scales the noise is not known before training.
     known = kind == "polar" and options["intensity"] in COUNTED
     added = min(1.0, FEW / n)
-    return Schedule(
-        options["max_epochs"] or epochs,
-        batch_size,
-        options["learning_rate"] or LEARNING_RATE[kind],
-        options["beta"],
-        rate=options["schedule"],
-        beta2=BETA2[kind],
-        added_noise=added if known and added >= LEAST_ADDED else 0.0,
-    )
+    added = added if known and added >= LEAST_ADDED else 0.0
+    rate, pace = options["learning_rate"] or LEARNING_RATE[kind], options["schedule"]
+    epochs = options["max_epochs"] or epochs
+    return Schedule(epochs, batch_size, rate, options["beta"], pace, BETA2[kind], added)

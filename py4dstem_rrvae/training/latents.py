@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..model.base import LatentModel
-from .calibration import CHUNK, MOST, Redraw, drawn_anew
+from .calibration import CHUNK, MOST, Redraw
 from .loop import History
 
 # A latent is not told from noise below this correlation between noise draws, and carries nothing
@@ -47,5 +47,5 @@ def settle_latents(model: LatentModel, held_out: Tensor, history: History, redra
 
 def _moved(model: LatentModel, x: Tensor, redraw: Redraw) -> Tensor:
     """By how much z (n, d) differs between two draws of what ``x (n, R, A)`` is decoded to."""
-    one, two = (model.encode(again)[0] for again in drawn_anew(model, model.infer(x), redraw, 2))
-    return one - two
+    one, two = redraw(model.typical(model.infer(x)), 2)
+    return model.encode(one)[0] - model.encode(two)[0]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -134,7 +135,7 @@ def train(
         Draws of the detector's noise, more than a batch has patterns. Without them none is added.
     """
     history, loop = History(), _Loop(model, schedule, len(training), generator, noises)
-    best = _copied(model)
+    best = deepcopy(model.state_dict())
     bar = progress_bar("training" if progress else None, total=schedule.max_epochs, unit="epoch")
     with bar, one_thread() if model.small_steps else nullcontext():
         try:
@@ -143,17 +144,13 @@ def train(
                 bar.update()
                 bar.set_postfix(loss=f"{history.validation_loss[-1]:.2f}", refresh=False)
                 if history.validation_loss[-1] <= min(history.validation_loss):
-                    history.best_epoch, best = epoch, _copied(model)
+                    history.best_epoch, best = epoch, deepcopy(model.state_dict())
         except KeyboardInterrupt:
             history.stopped = "interrupted"
         model.load_state_dict(best)
         model.eval()
         model.measure_noise(validation)
     return history
-
-
-def _copied(model: LatentModel) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 class _Loop:
@@ -171,14 +168,13 @@ class _Loop:
         trained = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = Adam(trained, schedule.beta2)
         self.done, self.total = 0, -(-n // schedule.batch_size) * schedule.max_epochs
-        self.added = 0.0 if noises is None else schedule.added_noise
-        self.noises = None if noises is None else self.added * noises
+        self.noises = None if noises is None else schedule.added_noise * noises
 
     def _pace(self) -> tuple[float, float, float]:
         """Learning rate, momentum, and weight of the KL divergence, of the next step."""
         # Noise takes from what a pattern tells of z; at its old price z would not be worth learning
         # (of 286 patterns, the second latent of incoherent graphene in 4 trainings of 10).
-        beta = self.schedule.beta / (1 + self.added**2)
+        beta = self.schedule.beta / (1 + self.schedule.added_noise**2)
         rate = self.schedule.learning_rate
         if self.schedule.rate == "constant":
             return rate, 0.9, beta

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -31,28 +32,15 @@ class Adam:
 
     def __init__(self, parameters: Sequence[Tensor], beta2: float) -> None:
         self.parameters, self.beta2 = [*parameters], beta2
-        self.first, self.second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-        self.steps = [torch.zeros((), device=p.device) for p in parameters]
+        first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+        largest: list[Tensor] = []
+        self.state = first, second, largest, [torch.zeros((), device=p.device) for p in parameters]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], rate: float, momentum: float) -> None:
         """Move the parameters by their gradients, with a first beta of `momentum`."""
-        adam(
-            self.parameters,
-            [*gradients],
-            self.first,
-            self.second,
-            max_exp_avg_sqs=[],
-            state_steps=self.steps,
-            fused=True,
-            lr=rate,
-            beta1=momentum,
-            beta2=self.beta2,
-            eps=1e-8,
-            weight_decay=0.0,
-            amsgrad=False,
-            maximize=False,
-        )
+        plain = partial(adam, eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False, fused=True)
+        plain(self.parameters, [*gradients], *self.state, lr=rate, beta1=momentum, beta2=self.beta2)
 
 
 def one_cycle(step: int, total: int) -> tuple[float, float]:
