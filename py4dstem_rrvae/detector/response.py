@@ -139,7 +139,9 @@ def estimate_response(
     x, first, kept = _sample(frames, mask)
     x = x - np.float32(offset or 0.0)
     found = _estimated(x, first, kept, gain, offset)
-    return found if found.noise_free else replace(found, uneven=uneven_pedestals(x, first, kept))
+    if found.source not in ("estimated", "given"):
+        return found
+    return replace(found, uneven=uneven_pedestals(x, first, kept))
 
 
 def _estimated(

@@ -332,7 +332,7 @@ class PolarRRVAE(LatentModel):
         folds = angle.fold(values, seen * relative, self.learned_noise, self.least_breaking)
         folds = torch.where(evidence.undirected(over_round, over_fixed), 0, folds)
         theta, std = angle.posterior(values, folds, fit.theta)
-        error = (squared / self.dof.sum()).sqrt()
+        error = ((fit.squared / self._own_noise(fit.harmonics)).sum(dim=-1) / self.dof.sum()).sqrt()
         widest = std.clamp(min=math.pi / math.sqrt(3))
         # Quasi-likelihood (R. W. M. Wedderburn, Biometrika 61, 1974): what the model lacks of a
         # pattern is taken for noise.
@@ -340,6 +340,13 @@ class PolarRRVAE(LatentModel):
         z_std = self.z_std(fit.log_variance)
         reliability = angle.reliability(values, folds)
         return Inference(fit.z, z_std, theta, std, folds, error, reliability, fit.handedness)
+
+    def _own_noise(self, harmonics: Tensor) -> Tensor:
+        """Noise variance (B, R) of decoded patterns: of counts it follows their own ring means."""
+        if not self.counts:
+            return self.noise_variance
+        ring = harmonics[..., 0].real / math.sqrt(self.n_angular) + self.background.mean(dim=-1)
+        return self.noise_variance * (ring / self.level).clamp(min=posterior.DARKEST)
 
     def residual(self, x: Tensor) -> Tensor:
         """What is left of ``x (B, R, A)`` at the best turn."""
