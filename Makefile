@@ -14,7 +14,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
 		--editable ".[py4dstem,hyperspy,ebsd,live,explore,simulate,tutorials,docs,dev]"
 	# numba's cache is filled by one process; tests that raced for it crashed, then and later.
-	$(BIN)/python -c "import pyxem.signals, orix.quaternion.symmetry, kikuchipy.signals.ebsd_master_pattern"
+	$(BIN)/python -W ignore -c "import pyxem.signals, orix.quaternion.symmetry, kikuchipy.signals.ebsd_master_pattern"
 	touch $@
 
 # Fit the shipped graphene, run COM and DPC, and write maps and a figure to rrvae_demo/.

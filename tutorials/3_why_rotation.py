@@ -92,11 +92,10 @@ for n in range(1, 7):
     for name, found in {"NMF": of_nmf, "PCA": of_pca}.items():
         share[name].append(1 - np.square(found - clean).sum() / spread)
 
-shown = {
-    f"NMF {k + 1}": (c.reshape(SIZE, SIZE), "gray_r", "") for k, c in enumerate(nmf.components_)
-}
-shown["this model's one"] = (decoded[0], "gray_r", "")
-maps(shown, step=2 / SIZE, units="q max", columns=7, bar=False)
+shown = {f"NMF {k + 1}": c.reshape(SIZE, SIZE) for k, c in enumerate(nmf.components_)}
+shown["this model's one"] = np.sqrt(decoded[0])  # NMF had square roots as well
+room = {name: (np.pad(image, ((0, 6), (0, 0))), "gray_r", "") for name, image in shown.items()}
+maps(room, step=2 / SIZE, units="q max", columns=7, bar=False)
 # %%
 figure, ax = plt.subplots(figsize=(5.5, 3), layout="constrained")
 for (name, values), marker in zip(share.items(), "os", strict=True):
@@ -121,8 +120,8 @@ print("the package says:", said[0].message)
 # ## Three classes in any direction
 #
 # Now 2,000 patterns of three classes: 2, 3 or 6 lobes, each in a random direction, and with a
-# small random change of the ring's radius. Colours on the left show the class, on the right the
-# turn.
+# small random change of the ring's radius. Colours in the upper row show the class, in the lower
+# row the turn.
 
 # %%
 train = synthetic.lobes(2000, size=SIZE, counts=5000, random_state=0)
@@ -175,8 +174,9 @@ for name, values in scores.items():
     )
 
 # %% [markdown]
-# In PCA and NMF a class is a loop: as the pattern turns, the scores go round (second row: colours
-# go round too). In the latents a class is a short line, and the turn is mixed all over it.
+# In PCA and NMF a class is a loop or a blob: as the pattern turns, the scores go round (second row:
+# colours go round too). In the latents a class is a line, along which the ring's radius changes,
+# and the turn is mixed all over it.
 #
 # ## Turn one pattern
 #

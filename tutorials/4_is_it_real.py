@@ -110,7 +110,7 @@ for ax, (name, values) in zip(axes, pull.items(), strict=True):
     ax.hist(values, np.linspace(-4, 4, 41), density=True, color="#88ccee")
     ax.plot(normal, np.exp(-(normal**2) / 2) / np.sqrt(2 * np.pi), "k", lw=1)
     ax.set(title=name, xlabel="difference / its error bar")
-axes[0].set_ylabel("share of positions")
+axes[0].set_ylabel("density of positions")
 # %%
 covered = {name: [np.mean(np.abs(v) < n) for n in (1, 2)] for name, v in pull.items()}
 for name, (one, two) in covered.items():
@@ -159,7 +159,7 @@ maps(
 )
 # %% [markdown]
 # A switched-off latent is 0 everywhere. PCA has no such switch. The package's is not perfect:
-# with other draws of this noise we have seen one latent stay on, with a repeatability of 0.2 to
+# with other draws of this noise we have seen one latent stay on, with a repeatability of 0.3 to
 # 0.4. Repeatability is measured on patterns that the model itself draws, and a model that has
 # learned an accident repeats it. The two halves of the electrons cannot be fooled so: there the
 # accident is gone. *Doubt any latent below about 0.5 until it has passed that test.*
@@ -250,7 +250,7 @@ panels = {
 quality = {name: repeats(values, truth) for name, values in panels.items()}
 figure, axes = maps(
     {
-        f"{name}\nR² = {quality[name]:.2f}": (values, "viridis", "")
+        f"{name}\nr = {quality[name]:.2f}": (values, "viridis", "")
         for name, values in panels.items()
     },
     step=2,
@@ -261,12 +261,12 @@ figure, axes = maps(
 # %% [markdown]
 # - **Wrong centre.** Turning about a wrong point is no turn. The latent fills with the direction
 #   of the pattern, and the islands drown in what looks like noise.
-# - **A beam that wanders** (bad descan): the centre is right in the middle of the scan alone, and
-#   the map shows how right it is: one false island instead of two. *Any hill, bowl or ramp that
-#   follows the frame of the scan is suspicious.* The remedy is one centre per position:
-#   `center="each"` finds it in the patterns, as here; py4DSTEM's `get_origin`, pyxem's `BeamShift`
-#   and `center=` of shape (rows, cols, 2) give one that was measured otherwise. Where the beam
-#   wanders by more than a quarter of a pixel, `fit` warns.
+# - **A beam that wanders** (bad descan): the one centre that is used is right in the middle of the
+#   scan and wrong towards its rim, and the map shows that: one false island instead of two. *Any
+#   hill, bowl or ramp that follows the frame of the scan is suspicious.* The remedy is one centre
+#   per position: `center="each"` finds it in the patterns, as here; py4DSTEM's `get_origin`,
+#   pyxem's `BeamShift` and `center=` of shape (rows, cols, 2) give one that was measured otherwise.
+#   Where the beam wanders by more than a quarter of a pixel, `fit` warns.
 # - **A beam stop** that is not masked: the pattern changes as it turns behind it. Give `mask=`
 #   (True = keep). The package finds pixels that never count by itself, and hot ones; it cannot
 #   know of a stop that lets a part through.
@@ -300,7 +300,7 @@ ax.set(xlabel="share of z that the direction of the pattern explains (%)", xlim=
 # 4. **Read the warnings**, `history_.collapsed` and `history_.repeatability`.
 # 5. **`error` near 1?** Much larger everywhere: gain or mask is wrong, or two latents are too
 #   few. Larger in places: look at the patterns there.
-# 6. **Split the electrons** (first cell of this notebook). Believe what is in both halves.
+# 6. **Split the electrons** (first section of this notebook). Believe what is in both halves.
 # 7. **Another seed.** Structure that comes and goes with `random_state` is not structure.
 # 8. **Hills, ramps, tiles, stripes** along the scan axes come from the instrument until proven
 #   otherwise.

@@ -99,7 +99,7 @@ mirrored = RRVAE(2, mirror=True, **options).fit(frames).encode(frames)
 scores = describe(frames, progress=False)
 maps(
     {
-        "truth: hand": (hand, "coolwarm", ""),
+        "truth: hand": (hand, "coolwarm_r", ""),
         "z1": (plain.z[..., 0], "viridis", ""),
         "z2": (plain.z[..., 1], "viridis", ""),
         "z1 with mirror=True": (mirrored.z[..., 0], "viridis", ""),
@@ -235,8 +235,9 @@ print(f"by chance: {truth.mean():.2f}")
 # atom's site a little. **Do not make too much of the order.** It depends on the scan and on how
 # wide the neighbourhood is: on a scan of 24 x 24 positions of the same crystal COM length led, and
 # the anomaly of one training was 0.9 and of another 0.6, since a border that cuts cells unevenly
-# stands out as well (`docs/report/anomaly.md` has larger scans; on graphene DPC was the best of
-# all). What the anomaly has in its favour: it asks for no choice of signal.
+# stands out as well (`docs/report/anomaly.md` has larger scans; on graphene the phase that COM
+# integrates to was the best of all). What the anomaly has in its favour: it asks for no choice of
+# signal.
 #
 # ### Who tells the sites?
 #
@@ -287,9 +288,10 @@ two.set(xlabel="COM length (Å$^{-1}$)", ylabel="dark field (electrons)")
 figure.legend(*one.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
 # %% [markdown]
 # Molybdenum (42 protons) and a column of two sulphur atoms (2 x 16) scatter almost alike, and no
-# two numbers separate them cleanly here. **The dark field alone tells the sites about as well as
-# the latents do.** For one thin crystal in one orientation that is what to expect. Do not use a
-# neural network where one virtual detector is enough; use it to find out that it is.
+# two numbers separate them cleanly here. **COM and dark field tell the sites as well as the latents
+# do, and the dark field alone nearly.** For one thin crystal in one orientation that is what to
+# expect. Do not use a neural network where one virtual detector is enough; use it to find out that
+# it is.
 #
 # ### Symmetry scores at the sites
 #

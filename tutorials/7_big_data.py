@@ -170,7 +170,7 @@ today = codes.z[:64, :64]
 maps(
     {
         "z1 today": (today[..., 0], "viridis", ""),
-        "z1 tomorrow, half the dose": (later.z[..., 0], "viridis", ""),
+        "z1 tomorrow, a quarter of the dose": (later.z[..., 0], "viridis", ""),
         "z2 today": (today[..., 1], "viridis", ""),
         "z2 tomorrow": (later.z[..., 1], "viridis", ""),
     },
@@ -262,9 +262,9 @@ for k in (0, 1):
 # %% [markdown]
 # **The film passes, graphene does not.** Bragg discs are there on coarse pixels as on fine ones.
 # But graphene hardly changes the bright disc, and on pixels twice as wide the edge of the disc
-# looks different by as much as an atom does: `z1` is the same map, shifted by as much as it varies,
-# and a quarter of `z2` is lost. So check a
-# model on a known area of the new camera before you rely on it, or train anew.
+# looks different by as much as an atom does: `z1` is the same map, shifted by as much as it varies.
+# `z2` repeats hardly worse than between two fields of one day (above). So check a model on a known
+# area of the new camera before you rely on it, or train anew.
 #
 # ## What the model has never seen
 #
@@ -356,8 +356,9 @@ ax.axis("off")
 # %% [markdown]
 # ## A GPU
 #
-# `device="auto"` takes a GPU where there is one. Training makes small steps and gains little;
-# encoding gains where reading the file does not hold it up.
+# `device="auto"` takes a GPU where there is one. Nobody has timed this package on one yet:
+# expect encoding to gain where reading the file does not hold it up, and training, whose steps are
+# small, to gain less.
 
 # %%
 if torch.cuda.is_available():
@@ -377,7 +378,7 @@ file.close()
 #
 # <details><summary>Answer</summary>
 #
-# 34 GB. The fit needs what the sample needs (some 70 MB at most with the default), a few chunks
+# 34 GB. The fit needs what the sample needs (some 75 MB at most with the default), a few chunks
 # of the file, and what torch takes: well below 2 GB. Give the centre: where it has to be found,
 # some patterns are held as recorded until it is.
 # </details>

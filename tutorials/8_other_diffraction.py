@@ -269,7 +269,8 @@ for k in range(4):
 
 # %% [markdown]
 # A guess would be wrong by 22, 30, 45 and 90° (a quarter of each period), and COM's direction is
-# little better. The model's is right to a quarter of a degree, and its error bar says so.
+# little better but for the 1-fold patterns. The model's is right to a quarter of a degree, and its
+# error bar says so (a median error is 0.67 of a standard deviation).
 #
 # ## When the projection centre is not where you say
 #
@@ -287,7 +288,7 @@ for shift in shifts:
     wrong.append(np.nanmedian(np.abs(best)))
 figure, (left, other) = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
 left.plot(shifts, wrong, "o-", color="#332288")
-left.set(xlabel="projection centre off by (pixels)", ylabel="error of angle (°)", ylim=0)
+left.set(xlabel="projection centre off by (pixels)", ylabel="error of angle (°)", yscale="log")
 other.plot(shifts, np.multiply(right, 100), "o-", color="#cc6677")
 other.set(xlabel="projection centre off by (pixels)", ylabel="fold right (%)", ylim=(0, 105))
 for shift, angle, share in zip(shifts, wrong, right, strict=True):
@@ -313,8 +314,8 @@ center = (pc[1] * nine.shape[-2] - 0.5, pc[0] * nine.shape[-1] - 0.5)
 print(f"projection centre at row {center[0]:.1f}, column {center[1]:.1f} of {nine.shape[-2:]}")
 figure, axes = maps(
     {f"row {i // 3}, column {i % 3}": (nine[i // 3, i % 3], "gray", "") for i in range(9)},
-    step=POINT,
-    units="mm",
+    step=1,
+    units="pixels",
     columns=3,
     width=6,
     bar=False,
@@ -323,9 +324,8 @@ for ax in axes:
     ax.plot(center[1], center[0], "+", color="#ddcc77", markersize=11, markeredgewidth=2)
 
 # %% [markdown]
-# (The pixels' size is not known to us: the bar supposes half a millimetre.) The yellow cross is
-# the projection centre. It is near the upper edge, so **a turn brings in what was outside the
-# screen.** The geometry above was chosen so that turns are exact; this one is not.
+# The yellow cross is the projection centre. It is near the upper edge, so **a turn brings in what
+# was outside the screen.** The geometry above was chosen so that turns are exact; this one is not.
 #
 # *What nine patterns cannot do:* train a model. It would learn nine patterns by heart, and noise.
 # *What they need no model for:* whether two of them are of one grain. Correlate them.
@@ -412,8 +412,7 @@ print(f"angle against indexing: median {usual:.2f}°, most {farthest:.2f}°")
 # *What may not be concluded:*
 #
 # - `error` is above 3: the simulation explains the measured patterns in part only, so the
-#   latents are not those of the simulation (they lie between the grains), and their error bars
-#   do not hold.
+#   latents scatter farther about the simulated ones than their error bars say.
 # - The two orientations were known. The model says which of the two, and how far turned. A third
 #   orientation would be given one of these, with a large `error`.
 # - Nine patterns show nothing of how often this fails.
@@ -662,7 +661,7 @@ if folder:
 #
 # <details><summary>Answer</summary>
 #
-# The sample's normal is tilted by 70° against the horizontal and so far from the screen's normal.
+# The sample's surface is tilted by 70° to the horizontal, and its normal is 20° from the screen's.
 # Such a turn tilts the crystal as seen from the screen: another direction points along the
 # screen's normal. Both `z` and `angle` change. For an orientation in the sample's frame one needs
 # an indexing program; the maps are for seeing grains and bending without one.

@@ -265,6 +265,8 @@ def plot(
     one = {name: map_.inav[index] if index else map_ for name, map_ in drawn.items()}
     plain = {name: _hyperspy_maps.to_map(map_, one) for name, map_ in one.items()}
     collapsed = {z for m in one.values() for z in m.metadata.get_item("RRVAE.collapsed", [])}
+    told = (map_.metadata.get_item("RRVAE.repeatability", ()) for map_ in one.values())
+    repeatability = next(filter(len, told), ())  # maps of the host have none
     axes = first.axes_manager.signal_axes
     units = [axis.units if isinstance(axis.units, str) else "px" for axis in axes]
     if len(axes) == 1:
@@ -277,7 +279,7 @@ def plot(
         units=units[0],
         title=title,
         collapsed=collapsed,
-        repeatability=first.metadata.get_item("RRVAE.repeatability", ()),
+        repeatability=repeatability,
         pixel_ratio=ratio,
     )
 

@@ -70,7 +70,7 @@ def history_figure(history: History, title: str | None = None) -> Figure:
     ]
     repeats.bar_label(bars, labels, fontsize=8)
     repeats.axhline(LEAST_REPEATABILITY, color="k", ls="--", lw=0.8)
-    repeats.set(ylabel="R² between noise draws", ylim=(0, 1.1))
+    repeats.set(ylabel="correlation of noise draws", ylim=(0, 1.1))
     if title is not None:
         figure.suptitle(as_drawn(title), fontsize=12)
     return figure
