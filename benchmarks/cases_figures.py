@@ -4,23 +4,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from py4dstem_rrvae import RRVAE, Codes
-from py4dstem_rrvae.plot import UNDEFINED, cyclic_colours, manifold_figure
+from py4dstem_rrvae.plot import manifold_figure, panels
 from py4dstem_rrvae.simulate import Simulation
 from py4dstem_rrvae.simulate.sites import sites
 
 Array = NDArray[np.float64]
+Panel = tuple[str, Callable[[Axes], None]]
+"""Title, and what draws a map."""
 COLOURS = {"C": "black", "Si": "tab:red", "Zn": "tab:blue", "S": "gold"}
 
 
@@ -43,24 +45,6 @@ class Found:
     seconds: float
 
 
-def _draw(ax: Axes, values: Array, title: str, cyclic: bool) -> None:
-    if cyclic:
-        image = ax.imshow(np.mod(values, 2 * np.pi), cmap=cyclic_colours(), vmin=0, vmax=2 * np.pi)
-    else:
-        low, high = np.nanpercentile(values, [0.5, 99.5])
-        if title.startswith("COM") and "|" not in title:
-            low, high = -max(-low, high), max(-low, high)
-        colours = colormaps["viridis"].with_extremes(bad=UNDEFINED)
-        image = ax.imshow(values, cmap=colours, vmin=low, vmax=high if high > low else low + 1)
-    bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
-    if cyclic:
-        bar.set_ticks([0, np.pi, 2 * np.pi], labels=["0", "π", "2π"])
-    bar.ax.tick_params(labelsize=6)
-    ax.set_title(title, fontsize=8)
-    ax.set_xticks([])
-    ax.set_yticks([])
-
-
 def _atoms(ax: Axes, scan: Simulation) -> None:
     """Atoms as dots, vacancies as white circles."""
     known = sites(scan)
@@ -78,35 +62,39 @@ def _atoms(ax: Axes, scan: Simulation) -> None:
 
 
 def maps(scan: Simulation, com: Array, dark: Array, found: Mapping[str, Found]) -> Figure:
-    """COM and, one row a model, its angle, latents, fold and misfit; atoms on the first panel."""
+    """COM and, one row a model, its angle, latents, fold and error; atoms on the first panel."""
     rows, cols = scan.scan.shape
     height = rows / cols
-    figure = Figure(figsize=(9.5, (1 + len(found)) * (1.35 * height + 0.35)), layout="constrained")
+    figure = Figure(figsize=(12, (1 + len(found)) * (1.75 * height + 0.4)), layout="constrained")
     axes = figure.subplots(1 + len(found), 5, squeeze=False)
     length, angle = np.hypot(com[..., 0], com[..., 1]), np.arctan2(com[..., 1], com[..., 0])
-    first = [
-        ("|COM|, 1/Å, and atoms", length, False),
-        ("COM x (rows), 1/Å", com[..., 0], False),
-        ("COM y (columns), 1/Å", com[..., 1], False),
-        ("COM angle", angle, True),
-        ("dark field", dark, False),
+    first: list[Panel] = [
+        ("COM length, and atoms", partial(panels.sequential, length, "A^-1", "viridis")),
+        ("COM, rows", partial(panels.sequential, com[..., 0], "A^-1", "viridis")),
+        ("COM, columns", partial(panels.sequential, com[..., 1], "A^-1", "viridis")),
+        ("COM angle", partial(panels.cyclic, angle)),
+        ("dark field", partial(panels.sequential, dark, "of all electrons", "viridis")),
     ]
-    for ax, (title, values, cyclic) in zip(axes[0], first, strict=True):
-        _draw(ax, values, title, cyclic)
-    _atoms(axes[0, 0], scan)
-    for line, (name, one) in zip(axes[1:], found.items(), strict=True):
+    lines = [first]
+    for name, one in found.items():
         codes, off = one.codes, one.model.history_.collapsed
-        panels = [(f"{name}: angle x fold", codes.angle * codes.fold, True)]
+        line: list[Panel] = [
+            (f"{name}: angle x fold", partial(panels.cyclic, codes.angle * codes.fold))
+        ]
         for k in range(codes.z.shape[-1]):
-            panels.append(
-                (f"z{k + 1}" + (" (collapsed)" if off[k] else ""), codes.z[..., k], False)
-            )
-        panels.append(("fold", codes.fold.astype(float), False))
-        panels.append(("misfit", codes.error, False))
-        for ax, (title, values, cyclic) in zip(line, panels, strict=False):
-            _draw(ax, values, title, cyclic)
-        for ax in line[len(panels) :]:
-            ax.axis("off")
+            title = f"z{k + 1}" + (" (collapsed)" if off[k] else "")
+            line.append((title, partial(panels.sequential, codes.z[..., k], "", "viridis")))
+        line.append(("fold", partial(panels.folds, codes.fold)))
+        line.append(("error", partial(panels.sequential, codes.error, "noise", "magma")))
+        lines.append(line)
+    for row, line in zip(axes, lines, strict=True):
+        for ax, (title, draw) in zip(row, line, strict=False):
+            draw(ax)
+            ax.set(title=title, xticks=[], yticks=[])
+            panels.scale_bar(ax, scan.scan_step, "A", cols)
+        for ax in row[len(line) :]:
+            ax.remove()
+    _atoms(axes[0, 0], scan)
     return figure
 
 

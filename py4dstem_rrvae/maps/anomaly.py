@@ -69,9 +69,9 @@ def anomaly(
     beyond, as the other side of a right triangle.
 
     Averaged over a good part of a unit cell, the codes of a perfect lattice become constant and one
-    Gaussian does: the Mahalanobis distance of latents and log misfit together, from the centre and
-    scatter of the minimum covariance determinant (Rousseeuw and Van Driessen, 1999), which a
-    minority of unusual positions cannot shift.
+    Gaussian does: the Mahalanobis distance of the latents from the centre and scatter of the
+    minimum covariance determinant (Rousseeuw and Van Driessen, 1999), which a minority of unusual
+    positions cannot shift. An averaged misfit adds as that of a pattern does.
     """
     if not (np.isfinite(neighbourhood) and neighbourhood >= 0):
         raise ValueError(f"neighbourhood must be 0 or more positions; got {neighbourhood}")
@@ -82,8 +82,10 @@ def anomaly(
     least = 10 * rows.shape[1]
     if len(rows) < least:
         raise ValueError(f"anomaly needs at least {least} positions; got {len(rows)}")
-    distance = _from_centre(rows) if neighbourhood else _from_kinds(rows[:, :-1], rows[:, -1])
-    return distance.reshape(codes.error.shape)
+    if not z.shape[-1]:
+        return _scaled(np.abs(_unit(rows)).sum(axis=1)).reshape(codes.error.shape)
+    distance, kind = (_from_centre if neighbourhood else _from_kinds)(_unit(rows[:, :-1]))
+    return np.hypot(distance, _excess(rows[:, -1], kind)).reshape(codes.error.shape)
 
 
 def anomaly_map(
@@ -123,25 +125,24 @@ def _averaged(features: FloatArray, sigma: float) -> FloatArray:
     return averaged
 
 
-def _from_centre(rows: FloatArray) -> FloatArray:
+def _from_centre(z: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Distance (n,) from the robust centre, and the one kind that all are of."""
     from sklearn.covariance import MinCovDet
 
-    return _scaled(np.sqrt(MinCovDet(random_state=0).fit(_unit(rows)).dist_))
+    distance = _scaled(np.sqrt(MinCovDet(random_state=0).fit(z).dist_))
+    return distance, np.zeros(len(z), dtype=np.int64)
 
 
-def _from_kinds(z: FloatArray, misfit: FloatArray) -> FloatArray:
+def _from_kinds(z: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Distance (n,) from a mixture of kinds, and which kind each row is of."""
     from scipy.special import logsumexp
     from sklearn.mixture import GaussianMixture
 
-    if not z.shape[1]:
-        return _scaled(np.abs(_unit(misfit[:, None])).sum(axis=1))
-    z = _unit(z)
     mixture = GaussianMixture(KINDS, n_init=3, reg_covar=1e-4, random_state=0).fit(z)
     offset = z[:, None] - mixture.means_
     squared = np.einsum("nki,kij,nkj->nk", offset, mixture.precisions_, offset)
     mixed = -2 * logsumexp(-squared / 2, b=mixture.weights_, axis=1)
-    distance = _scaled(np.sqrt(mixed - mixed.min()))
-    return np.hypot(distance, _excess(misfit, mixture.predict(z)))
+    return _scaled(np.sqrt(mixed - mixed.min())), mixture.predict(z)
 
 
 def _excess(misfit: FloatArray, kind: NDArray[np.int64]) -> FloatArray:
