@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from odd_frames import Odd
 
 from py4dstem_rrvae import RRVAE, synthetic
 from py4dstem_rrvae.detector.response import estimate_response
@@ -210,3 +211,9 @@ def test_a_dark_frame_that_was_not_subtracted_is_told():
     with pytest.warns(UserWarning, match="differ by 1?[0-9.]+ units .* dark frame"):
         model = RRVAE(**quick).fit(recorded(electrons, 10, 100 + columns, 3))
     assert model.mask_.all()  # pixels that stand out so are no defects
+
+
+def test_levels_without_noise_are_no_division_by_zero():
+    frames = Odd(scan=(12,), detector=(8, 10), content="smooth", dtype="i1").frames()
+    with np.errstate(divide="raise", invalid="raise"):
+        estimate_response(frames)

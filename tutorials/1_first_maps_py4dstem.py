@@ -244,9 +244,10 @@ mark(axes, defects, radius=9)
 # lattice has. You see it because three hexagons run together, in `z1` and in DPC alike.
 #
 # Be honest with the table. `z1`, the dark field and the DPC phase show both defects. On this scan
-# `z1` and the dark field are level for silicon, and `z1` and DPC are better for the vacancy. What
-# the latents add is not a better picture of a single foreign atom. They need no choice of a
-# detector range, and they give an angle, error bars and a warning light (`error`) with it.
+# the dark field is as good as `z1` or better for silicon, and `z1` and DPC are better for the
+# vacancy. What the latents add is not a better picture of a single foreign atom. They need no
+# choice of a detector range, and they give an angle, error bars and a warning light (`error`) with
+# it.
 #
 # `anomaly` combines the latents and the error, averaged over the lattice, into one map: how
 # unusual is this neighbourhood in this scan?
@@ -320,7 +321,7 @@ assert min(found["z1"]) > 5 and min(found["dark field"]) > 3, "both show both de
 at_silicon = positions_near(error.shape, [silicon], 0.5 / step)
 assert 0.85 < np.median(error[at_silicon]) < 1.15, "the model knows silicon"
 assert abs(correlation(error, dark_field)) < 0.5, "error is no dark field"
-assert abs(found["z1"][1] / found["dark field"][1] - 1) < 0.25, "level for silicon"
+assert found["z1"][1] > 0.5 * found["dark field"][1], "silicon is far out in both"
 assert min(found["z1"][0], found["DPC phase"][0]) > 1.2 * found["dark field"][0], "the vacancy"
 peak = np.unravel_index(anomaly.argmax(), anomaly.shape)
 assert np.linalg.norm(places - peak, axis=1).min() * step < 2, "the anomaly peaks at a defect"

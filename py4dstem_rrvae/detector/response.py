@@ -342,7 +342,7 @@ def _slope(levels: FloatArray, anchor: Anchor) -> tuple[float, float]:
     start = min(starts, key=lambda at: _misfit(levels, anchor, slope[at]))
     best, doubt = float(slope[start]), float(seen[start])
     for _ in range(5):
-        own = _line(above, anchor, best)[1] / lever
+        own = np.maximum(_line(above, anchor, best)[1] / lever, 1e-150)
         near = np.abs(slope - best) < OFF_LINE * np.hypot(own, doubt)
         if not near.any():
             break
