@@ -69,7 +69,7 @@ def maps(scan: Simulation, com: Array, dark: Array, found: Mapping[str, Found]) 
     axes = figure.subplots(1 + len(found), 5, squeeze=False)
     length, angle = np.hypot(com[..., 0], com[..., 1]), np.arctan2(com[..., 1], com[..., 0])
     first: list[Panel] = [
-        ("COM length, and atoms", partial(panels.sequential, length, "A^-1", "viridis")),
+        ("COM length, atoms", partial(panels.sequential, length, "A^-1", "viridis")),
         ("COM, rows", partial(panels.sequential, com[..., 0], "A^-1", "viridis")),
         ("COM, columns", partial(panels.sequential, com[..., 1], "A^-1", "viridis")),
         ("COM angle", partial(panels.cyclic, angle)),
@@ -90,7 +90,8 @@ def maps(scan: Simulation, com: Array, dark: Array, found: Mapping[str, Found]) 
     for row, line in zip(axes, lines, strict=True):
         for ax, (title, draw) in zip(row, line, strict=False):
             draw(ax)
-            ax.set(title=title, xticks=[], yticks=[])
+            ax.set_title(title, fontsize=9)
+            ax.set(xticks=[], yticks=[])
             panels.scale_bar(ax, scan.scan_step, "A", cols)
         for ax in row[len(line) :]:
             ax.remove()
