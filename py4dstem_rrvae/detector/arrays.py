@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-Frames = NDArray[np.generic]
+AnyArray = NDArray[np.generic]
 Index = NDArray[np.intp]
 Point = tuple[float, float]
 Mask = NDArray[np.bool_]

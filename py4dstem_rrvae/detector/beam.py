@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from .arrays import FloatArray, Frames, Index
+from .arrays import AnyArray, FloatArray, Index
 from .bins import Detector, positions
 
 # Parts of a pixel in which the radial profile is held, and in which patterns share a filter, which
@@ -160,7 +160,7 @@ class BeamFinder:
 
     @classmethod
     def of(
-        cls, detector: Detector, patterns: Frames, dark: float = 0.0, rounds: int = LEARNING
+        cls, detector: Detector, patterns: AnyArray, dark: float = 0.0, rounds: int = LEARNING
     ) -> BeamFinder:
         """Learned from ``patterns (n, H, W)``, whose own beams are followed so many rounds."""
         origins = np.broadcast_to(detector.center, (len(patterns), 2))
@@ -171,7 +171,7 @@ class BeamFinder:
         return finder
 
     def __call__(
-        self, patterns: Frames, dark: float = 0.0, gain: float = 1.0
+        self, patterns: AnyArray, dark: float = 0.0, gain: float = 1.0
     ) -> tuple[FloatArray, Shifts]:
         """Origins (n, 2) in pixels of ``patterns (n, H, W)``, and how far off the centre."""
         center = np.asarray(self.detector.center)
@@ -194,7 +194,7 @@ class BeamFinder:
         return origins, Shifts(origins - center, variance)
 
     def _step(
-        self, patterns: Frames, origins: FloatArray, dark: float, gain: float
+        self, patterns: AnyArray, origins: FloatArray, dark: float, gain: float
     ) -> tuple[FloatArray, FloatArray]:
         """Shifts (n, 2) from ``origins (n, 2)``, in pixels, and their variances (n,)."""
         step, variance = np.zeros((len(patterns), 2)), np.full(len(patterns), np.inf)
@@ -244,7 +244,7 @@ class BeamFinder:
         return np.ravel_multi_index(tuple(index.T), kept.shape), (inverse[:3] @ weighted).T, noise
 
 
-def wandering(detector: Detector, patterns: Frames, dark: float, gain: float) -> float:
+def wandering(detector: Detector, patterns: AnyArray, dark: float, gain: float) -> float:
     """Root mean square, in pixels, by which the beam wanders in ``patterns (n, H, W)``.
 
     0 where it is small, or may be noise. One step tells a beam that stands still, at once.
@@ -258,7 +258,9 @@ def wandering(detector: Detector, patterns: Frames, dark: float, gain: float) ->
     return finder(patterns, dark, gain)[1].wandering(WANDERING)
 
 
-def _profile(detector: Detector, patterns: Frames, origins: FloatArray, dark: float) -> FloatArray:
+def _profile(
+    detector: Detector, patterns: AnyArray, origins: FloatArray, dark: float
+) -> FloatArray:
     """Mean intensity at the radii ``i / 8`` pixels about ``origins (n, 2)``, smoothed."""
     index = np.stack(np.nonzero(detector.kept), axis=1)
     matrix = detector.matrix / detector.pixel_size()

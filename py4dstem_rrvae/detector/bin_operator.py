@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.interpolate import BSpline
 from torch import Tensor
 
-from .arrays import FloatArray, Frames
+from .arrays import AnyArray, FloatArray
 from .bins import NO_PIXELS, Detector, Grid
 
 # A pixel's square is cut into so many parts each way, which lie in one bin each: into fewer beyond
@@ -100,7 +100,7 @@ class BinOperator:
         flat = frames.reshape(len(frames), -1)
         return (self._sum @ flat.T.contiguous()).T.reshape(len(frames), *self.grid.shape)
 
-    def bin(self, frames: Frames) -> Tensor:
+    def bin(self, frames: AnyArray) -> Tensor:
         """The same of NumPy ``frames (B, H, W)`` of any real dtype, in parts."""
         device = self._sum.device
         chunk = CHUNK if device.type == "cpu" else max(1, DEVICE_BYTES // (4 * self.used.size))
@@ -148,7 +148,7 @@ class BinOperator:
         return frames
 
 
-def as_floats(frames: Frames, device: torch.device) -> Tensor:
+def as_floats(frames: AnyArray, device: torch.device) -> Tensor:
     """NumPy ``frames`` of any real dtype in float32 on a device.
 
     Small integers go there as they are, which halves what the bus has to carry.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from .arrays import FloatArray, Frames, Mask, Point
+from .arrays import AnyArray, FloatArray, Mask, Point
 from .center import despiked, edges, estimate_center
 
 # Rounds of evening out the disc and finding its centre again.
@@ -27,7 +27,7 @@ FLAT = 1e-9
 
 
 def refine_center(
-    patterns: Frames,
+    patterns: AnyArray,
     start: Point | None = None,
     mask: Mask | None = None,
     matrix: FloatArray | None = None,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from .arrays import FloatArray, Frames, Mask
+from .arrays import AnyArray, FloatArray, Mask
 from .response import estimate_response
 
 # A pixel is hot with this many times the mean of its brightest neighbour, dead with less than this
@@ -59,7 +59,7 @@ def defects(electrons: FloatArray, expected: FloatArray, kept: Mask) -> Mask:
 
 
 def without_counts(
-    some: Frames, kept: Mask, gain: float | None = None, offset: float | None = None
+    some: AnyArray, kept: Mask, gain: float | None = None, offset: float | None = None
 ) -> Mask:
     """Pixels (H, W) that count no electrons; none where these would be all.
 
@@ -95,7 +95,7 @@ def flag_of(dtype: np.dtype[Any]) -> float:
     return np.iinfo(dtype).max if flagged else np.inf
 
 
-def stuck(frames: Frames, kept: Mask) -> Mask:
+def stuck(frames: AnyArray, kept: Mask) -> Mask:
     """Kept pixels (H, W) with one value in all ``frames (n, H, W)``, which no dark pixel has.
 
     The gap between two chips, a flag, a pixel that hangs or is always saturated.
@@ -118,7 +118,7 @@ def standing_out(mean: FloatArray, kept: Mask) -> Mask:
     return kept & (mean - least > CONTRAST * (around - least))
 
 
-def lifeless(frames: Frames, dark: float, gain: float, among: Mask, kept: Mask) -> Mask:
+def lifeless(frames: AnyArray, dark: float, gain: float, among: Mask, kept: Mask) -> Mask:
     """Those among some pixels (H, W) that vary by far less than counts would.
 
     Parameters

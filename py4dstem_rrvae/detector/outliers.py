@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Frames, Mask
+from .arrays import AnyArray, Mask
 from .defects import CONTRAST, flag_of, spikes
 
 # With spikes in more than this share of the frames, it is the patterns that are so sharp.
 MOST_SPIKED = 0.25
 
 
-def without_pattern(frames: Frames, kept: Mask | None = None) -> Mask:
+def without_pattern(frames: AnyArray, kept: Mask | None = None) -> Mask:
     """Which of ``frames (n, H, W)`` hold no pattern that could be learned from, (n,).
 
     Frames of one value throughout (blank, saturated), frames with a pixel that counts the most that

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from . import dark_pixels
-from .arrays import FloatArray, Frames, Mask
+from .arrays import AnyArray, FloatArray, Mask
 from .dark_pixels import Anchor
 from .pedestals import uneven_pedestals
 
@@ -102,7 +102,10 @@ class _Cells(NamedTuple):
 
 
 def estimate_response(
-    frames: Frames, mask: Mask | None = None, gain: float | None = None, offset: float | None = None
+    frames: AnyArray,
+    mask: Mask | None = None,
+    gain: float | None = None,
+    offset: float | None = None,
 ) -> Response:
     """Find a camera's response from the noise of its frames.
 
@@ -171,7 +174,7 @@ def _estimated(
     return Response(found, told, readout, "estimated", dark)
 
 
-def _sample(frames: Frames, mask: Mask | None) -> tuple[Samples, NDArray[np.int64], Mask]:
+def _sample(frames: AnyArray, mask: Mask | None) -> tuple[Samples, NDArray[np.int64], Mask]:
     """Frames (n, H, W), which of them pairs begin with, and the pixels (H, W) to be trusted."""
     n, area = len(frames), frames[0].size
     kept = np.ones(frames.shape[1:], dtype=bool) if mask is None else np.asarray(mask, dtype=bool)

@@ -15,7 +15,7 @@ from scipy import ndimage, sparse
 from torch import Tensor
 
 from ..device import sparse_device
-from .arrays import FloatArray, Frames, Index, Mask, Point
+from .arrays import AnyArray, FloatArray, Index, Mask, Point
 from .bin_operator import BinOperator
 from .bins import Detector, Grid, PolarGrid, positions, ring_mean
 from .fine_mean import SECTORS, FineMean, cell_sums, pixel_cells, radial_cells
@@ -41,7 +41,7 @@ class BeamAt(NamedTuple):
     terms: Tensor  # 1, and how far beyond that position each beam stands, in pixels: (n, 3)
 
 
-def cut(frames: Frames, corner: tuple[int, int], size: tuple[int, int]) -> Frames:
+def cut(frames: AnyArray, corner: tuple[int, int], size: tuple[int, int]) -> AnyArray:
     """Windows ``(n, *size)`` of ``frames (n, H, W)`` from `corner` on; 0 beyond the detector."""
     inside, onto = [], []
     for first, length, n in zip(corner, size, frames.shape[1:], strict=True):
@@ -159,7 +159,7 @@ class BinTransform:
         factor = (ring.clamp(min=0) + least) / (bins.clamp(min=0) + least)
         return factor.clamp(1 / MOST_FLATTENED, MOST_FLATTENED)
 
-    def __call__(self, frames: Frames, origins: FloatArray | None = None) -> Tensor:
+    def __call__(self, frames: AnyArray, origins: FloatArray | None = None) -> Tensor:
         """``frames (B, H, W)`` of any real dtype, ``origins (B, 2)`` in pixels, to (B, R, A)."""
         if origins is None:
             return (self._common.bin(frames).to(self.device) - self.dark) * self._flat
@@ -173,8 +173,8 @@ class BinTransform:
         return binned if self.mean is None else self.evened(binned, origins)
 
     def operators(
-        self, frames: Frames, origins: FloatArray | None
-    ) -> Iterator[tuple[Own, BinOperator, Frames]]:
+        self, frames: AnyArray, origins: FloatArray | None
+    ) -> Iterator[tuple[Own, BinOperator, AnyArray]]:
         """Which frames an operator serves, the operator, and what of those frames it takes."""
         if origins is None:
             yield slice(None), self._common, frames
@@ -185,7 +185,7 @@ class BinTransform:
                 operator = BinOperator(replace(operator.detector, mask=kept), self.grid, self._host)
             yield beam.own, operator, self._window(frames, beam)
 
-    def sums(self, frames: Frames, origins: FloatArray) -> FloatArray:
+    def sums(self, frames: AnyArray, origins: FloatArray) -> FloatArray:
         """What ``frames (B, H, W)`` add to the `cell_sums` of the scan."""
         total = np.zeros((2, radial_cells(self.detector, self.grid.reach), SECTORS))
         for beam in self._beam_positions(origins):
@@ -231,14 +231,14 @@ class BinTransform:
             terms = torch.from_numpy(np.column_stack([np.ones(len(own)), beyond])).float()
             yield BeamAt(own, corner, self._operator(row % STEPS, col % STEPS), terms)
 
-    def _window(self, frames: Frames, beam: BeamAt) -> Frames:
+    def _window(self, frames: AnyArray, beam: BeamAt) -> AnyArray:
         return cut(frames[beam.own], beam.corner, self._size)
 
     def _kept_in(self, corner: tuple[int, int]) -> Mask:
         """What of the window from a corner on lies on the detector and is not masked."""
         return cut(self.kept[None], corner, self._size)[0]
 
-    def _to_bins(self, operator: BinOperator, windows: Frames, seen: Tensor) -> Tensor:
+    def _to_bins(self, operator: BinOperator, windows: AnyArray, seen: Tensor) -> Tensor:
         """Bins (n, R, A) of ``windows (n, h, w)`` in which so many pixels (R, A) are seen of each.
 
         Scaled to the pixels that the bins have about the detector's centre.
