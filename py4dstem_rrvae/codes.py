@@ -35,6 +35,8 @@ class Codes:
         the pattern has no angular structure above the noise beyond what is fixed to the detector.
     error : ndarray, shape (...)
         Root-mean-square residual in units of the noise: 1 where the model explains the pattern.
+        The noise is that of the pattern's own counts; with `intensity` other than "counts", or
+        ``architecture="coordinate"``, that of the scan's mean, so that bright patterns have more.
     angle_reliability : ndarray, shape (...), or None
         By how much `angle` explains the pattern better than the best other angle does, from 0 to 1:
         ``1 - Q2 / Q1`` of orientation mapping (E. F. Rauch and M. Veron, Mater. Charact. 98, 2014),

@@ -302,8 +302,8 @@ class RRVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if all(history.collapsed):
             warnings.warn(NOTHING_LEARNED, stacklevel=3)
         if steps is not None:
-            said = NEARLY_SYMMETRIC.format(turn=360 // steps[0], share=steps[1])
-            warnings.warn(said, stacklevel=3)
+            fold, share = steps
+            warnings.warn(NEARLY_SYMMETRIC.format(turn=360 // fold, share=share), stacklevel=3)
         if history.stopped == "interrupted":
             raise KeyboardInterrupt("training was interrupted; what was learned so far is kept")
         return self

@@ -21,6 +21,17 @@ def test_a_weak_tail_around_a_bright_disc_off_the_middle_is_in_the_latents():
     assert tail.explained(z, fresh.modulation) > tail.explained(best, fresh.modulation) - 0.04
 
 
+def test_error_is_in_units_of_a_pattern_s_own_noise():
+    """Patterns of a fifth to five times the dose are explained alike."""
+    lobes = synthetic.lobes(600, size=24, counts=20_000)
+    dose = np.exp(np.random.default_rng(1).uniform(-np.log(5), np.log(5), 600)) / 10
+    frames = np.random.default_rng(2).binomial(lobes.frames, dose[:, None, None])
+    error = RRVAE(**ONE_THREAD, max_epochs=40).fit(frames).encode(frames).error
+    faint, bright = (np.median(error[own]) for own in (dose < 0.04, dose > 0.25))
+    assert bright == pytest.approx(faint, rel=0.15)
+    assert 0.7 < faint < 1.2
+
+
 @pytest.mark.slow
 def test_measured_noise_of_the_rings_is_that_of_their_counts():
     scan = tail.draw(2000, 0)

@@ -50,7 +50,6 @@ def uneven_pedestals(frames: NDArray[np.float32], first: NDArray[np.int64], kept
     float
         Standard deviation, detector units.
     """
-    near = ndimage.minimum_filter(kept, 3, mode="constant")
     if len(first) < PAIRS:
         return 0.0
     change = frames[first + 1] - frames[first]
@@ -61,7 +60,8 @@ def uneven_pedestals(frames: NDArray[np.float32], first: NDArray[np.int64], kept
         for half in (cells[::2], cells[1::2])
     )
     mean, noise = frames.mean(axis=0, dtype=float), (one + other) / 2
-    near &= noise > 0  # others read the same always
+    # Not those that always read the same.
+    near = ndimage.minimum_filter(kept, 3, mode="constant") & (noise > 0)
     if near.sum() < PIXELS:
         return 0.0
     dark = near & (noise <= np.quantile(noise[near], 0.25))
@@ -78,9 +78,9 @@ def uneven_pedestals(frames: NDArray[np.float32], first: NDArray[np.int64], kept
 
 
 def _uneven(mean: FloatArray, axis: int, dark: Mask) -> tuple[float, float]:
-    """Standard deviation of pixels beside each other, and how fast it changes along the axis.
+    """Standard deviation of pixels beside each other, and how rough they are along the axis.
 
-    Whatever a few of them do.
+    The tenth that differs most is left out: a few may be hot.
     """
     second = ndimage.convolve1d(mean, SECOND, axis)
     fourth = ndimage.convolve1d(second, SECOND, axis)

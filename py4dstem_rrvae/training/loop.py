@@ -168,13 +168,14 @@ class _Loop:
         trained = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = Adam(trained, schedule.beta2)
         self.done, self.total = 0, -(-n // schedule.batch_size) * schedule.max_epochs
-        self.noises = None if noises is None else schedule.added_noise * noises
+        self.added = 0.0 if noises is None else schedule.added_noise
+        self.noises = None if noises is None else self.added * noises
 
     def _pace(self) -> tuple[float, float, float]:
         """Learning rate, momentum, and weight of the KL divergence, of the next step."""
         # Noise takes from what a pattern tells of z; at its old price z would not be worth learning
         # (of 286 patterns, the second latent of incoherent graphene in 4 trainings of 10).
-        beta = self.schedule.beta / (1 + self.schedule.added_noise**2)
+        beta = self.schedule.beta / (1 + self.added**2)
         rate = self.schedule.learning_rate
         if self.schedule.rate == "constant":
             return rate, 0.9, beta
